@@ -1,0 +1,192 @@
+"""The figures the gate holds: what is measured, against what, and the bound.
+
+A figure is a row of the table that gate.py prints.  Its bound is a ratio to the baseline, or an
+absolute number of nanoseconds or bytes; a figure without a bound is reported only.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import memory
+import workloads
+from contenders import contenders, peers_with
+from timing import Comparison, Spread, compare
+
+# Two deals of keys differ more than two rounds over the same keys: collisions, and where the memory
+# of a cache came to lie.
+DEALS, ROUNDS = 21, 3
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row: `measure(effort)` returns a Comparison and the baseline's name, or None.
+
+    `effort` scales the number of rounds.  `unit` says what `bound` limits: "x" the ratio, "ns", "B"
+    or "payload" our own value in that unit.
+    """
+
+    name: str
+    measure: Callable[[float], tuple[Comparison, str] | None]
+    bound: float | None = None
+    unit: str = "x"
+
+
+def timed(deal, baseline, deals=DEALS, rounds=ROUNDS):
+    """Return a measure over `deal`; effort means more deals, or more rounds when one is dear."""
+
+    def measure(effort):
+        if deals == 1:
+            return compare(deal, 1, max(9, round(rounds * effort))), baseline
+        return compare(deal, max(3, round(deals * effort)), rounds), baseline
+
+    return measure
+
+
+def against_peer(operation, make_deal):
+    """Return a measure against the fastest compiled peer, found in a short trial of all of them."""
+
+    def trial(peers, deals, rounds):
+        return {peer: compare(make_deal(peer), deals, rounds).base.middle for peer in peers}
+
+    @functools.cache
+    def fastest():
+        times = trial(peers_with(operation), 1, 3)
+        near = [peer for peer in times if times[peer] < 1.5 * min(times.values())]
+        if len(near) > 1:
+            times = trial(near, 9, 3)
+        return min(near, key=times.get) if near else None
+
+    def measure(effort):
+        peer = fastest()
+        return peer and timed(make_deal(peer), peer.name)(effort)
+
+    return measure
+
+
+def speed_figures(ours):
+    """Yield the figures over 1,000 keys: against dict, then against the fastest compiled peer."""
+    by_name = contenders()
+    me, plain = by_name[ours], by_name["dict"]
+    small = functools.partial(workloads.small, me)
+    rows = [
+        ("c[k] hit", "getitem", 0.95),
+        ("c.get(k) hit", "get", 0.95),
+        ("overwrite", "set", 0.9),
+        ("k in c", "contains", 0.9),
+    ]
+    variants = [
+        ("", {}),
+        (", orders vary", {"orders": 25}),
+        (", equal keys", {"same": False}),
+    ]
+    for label, operation, bound in rows:
+        for kind in ("bytes", "str", "int"):
+            limit = bound if kind != "int" else 1.4 if operation in ("getitem", "get") else None
+            for variant, options in variants if kind != "int" else variants[:1]:
+                deal = small(plain, operation, kind, **options)
+                yield Figure(f"{label}, {kind}{variant}", timed(deal, "dict"), limit)
+    for label, operation in (("c.get(k) miss", "get"), ("k in c miss", "contains")):
+        yield Figure(f"{label}, bytes", timed(small(plain, operation, hit=False), "dict"))
+    for label, operation in (("setdefault hit", "setdefault"), ("del c[k]; c[k] = v", "delete")):
+        yield Figure(f"{label}, bytes", timed(small(plain, operation), "dict"))
+
+    for kind in ("bytes", "str"):
+        deal = workloads.insertion(me, plain, kind)
+        yield Figure(f"insert + evict, {kind}", timed(deal, "dict"), 2.0)
+    deal = workloads.insertion(me, plain, stream=10_000)
+    yield Figure("insert + evict, 10,000 new", timed(deal, "dict"), 2.0)
+    deal = workloads.insertion(me, plain, capacity=100_000, stream=100_000)
+    yield Figure("insert + evict, 100,000 at once", timed(deal, "dict", 3, 9))
+
+    for operation in ("get_many", "put_many", "put_pairs"):
+        by_hand = "listcomp" if operation == "get_many" else "loop"
+        label = {"put_pairs": "put_many pairs"}.get(operation, operation)
+        for kind in ("bytes", "str"):
+            once = functools.cache(timed(workloads.batch(me, plain, operation, kind), by_hand))
+            yield Figure(f"{label}, per key, {kind}", once, 0.55)
+            yield Figure(f"{label}, per key, {kind}", once, 10.0, "ns")
+    for kind in ("bytes", "str", "int"):
+        bound = None if kind == "int" else 1.2
+        deal = workloads.large(me, plain, "getitem", kind)
+        yield Figure(f"c[k], 1,000,000 random, {kind}", timed(deal, "dict", 1, 45), bound)
+        bound = None if kind == "int" else 0.6
+        deal = workloads.large(me, plain, "get_many", kind)
+        yield Figure(f"get_many, 1,000,000 random, {kind}", timed(deal, "listcomp", 1, 45), bound)
+
+
+def peer_figures(ours):
+    """Yield every operation against the fastest compiled peer that has it."""
+    me = contenders()[ours]
+
+    def single(operation, **options):
+        return against_peer(operation, lambda peer: workloads.small(me, peer, operation, **options))
+
+    operations = [
+        ("c[k] hit", "getitem"),
+        ("c.get(k) hit", "get"),
+        ("overwrite", "set"),
+        ("k in c", "contains"),
+        ("setdefault hit", "setdefault"),
+        ("delete, put again", "delete"),
+    ]
+    for label, operation in operations:
+        for kind in ("bytes", "str"):
+            yield Figure(f"peer: {label}, {kind}", single(operation, kind=kind), 0.75)
+    for label, operation in (("c.get(k) miss", "get"), ("k in c miss", "contains")):
+        yield Figure(f"peer: {label}, bytes", single(operation, hit=False), 0.75)
+    for kind in ("bytes", "str"):
+        measure = against_peer("set", lambda peer, kind=kind: workloads.insertion(me, peer, kind))
+        yield Figure(f"peer: insert + evict, {kind}", measure, 0.6)
+    for operation, label in (("put_many", "put_many"), ("put_pairs", "put_many pairs")):
+        measure = against_peer(operation, lambda peer, o=operation: workloads.batch(me, peer, o))
+        yield Figure(f"peer: {label}, per key, bytes", measure, 0.75)
+    measure = against_peer("getitem", lambda peer: workloads.large(me, peer, "getitem"))
+    yield Figure("peer: c[k], 1,000,000 random", measure, 0.75)
+
+
+def c_path(me, consumer, name, kind, effort):
+    """Measure one loop of the consumer, or None when it could not be built."""
+    module = consumer()
+    return module and timed(workloads.c_path(module, me, name, kind), "")(effort)
+
+
+def c_figures(ours, consumer):
+    """Yield the C path: the class used from another Cython module, which `consumer()` returns."""
+    me = contenders()[ours]
+    for label, name in (("read", "read_all"), ("overwrite", "write_all")):
+        for kind in ("bytes", "str"):
+            measure = functools.partial(c_path, me, consumer, name, kind)
+            yield Figure(f"C path, {label}, {kind}", measure, 10.0, "ns")
+
+
+def size(question, key, ours, effort):
+    """Measure one size, ours and dict's, in new processes; None where memory cannot be read."""
+    mine, its = memory.ask(question, ours), memory.ask(question, "dict")
+    if mine is None or its is None:
+        return None
+    base = Spread.of([its[key]]) if key in its else None
+    return Comparison(Spread.of([mine[key]]), base, None, 1), "dict"
+
+
+def collection(ours, effort):
+    """Measure a full collection with a full cache against the same with an empty one."""
+    times = memory.ask("collection", ours, rounds=max(3, round(5 * effort)))
+    if times is None:
+        return None
+    full, empty = times["full"], times["empty"]
+    ratios = [a / b for a, b in zip(full, empty, strict=True)]
+    return Comparison(Spread.of(full), Spread.of(empty), Spread.of(ratios), len(full)), "empty"
+
+
+def memory_figures(ours):
+    """Yield the sizes and the collector's pause."""
+    rows = [
+        ("bytes per entry, 1,000,000 lru", "overhead", "full", 80.0, "B"),
+        ("bytes per entry, each evicted once", "overhead", "churned", None, "B"),
+        ("resident size, 16 B + 256 B", "resident", "ratio", 1.7, "payload"),
+    ]
+    for label, question, key, bound, unit in rows:
+        yield Figure(label, functools.partial(size, question, key, ours), bound, unit)
+    measure = functools.partial(collection, ours)
+    yield Figure("gc.collect(), 1,000,000 entries", measure, 1.1, "x")

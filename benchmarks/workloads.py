@@ -1,0 +1,199 @@
+"""The keys, the filled caches and the sides of every question, for whichever contender.
+
+A question about 1,000 keys is asked in one order over and over, which suits `dict` best, because
+the processor learns every collision by heart; or in another order each pass, as programs do.
+Hashes are computed beforehand, so both sides find them cached.  Values are objects of their own:
+the reference count of one shared value would be the warmest word of the machine.
+"""
+
+import itertools
+import random
+
+from timing import BATCH, EACH, FRESH, Side, compile_loop
+
+SMALL = 1_000
+LARGE = 1_000_000
+OPERATIONS = 50_000  # per timed loop: half a millisecond to one for a hit
+
+
+def make_keys(kind, count, seed=0):
+    """Return `count` distinct keys: 16 random `bytes`, `str` as "user:0001234567", or `int`."""
+    chance = random.Random(f"{kind} {seed}")
+    if kind == "bytes":
+        keys = [chance.randbytes(16) for _ in range(count)]
+    elif kind == "str":
+        keys = [f"user:{number:010d}" for number in chance.sample(range(10**10), count)]
+    elif kind == "int":  # running numbers, as identifiers are: the best case of dict
+        first = chance.randrange(10**6, 10**9)
+        keys = list(range(first, first + count))
+    else:
+        raise ValueError(f"unknown kind of keys: {kind!r}")
+    for key in keys:
+        hash(key)
+    return keys
+
+
+def twins(keys):
+    """Return keys that are equal to `keys` but other objects, hashes computed."""
+    if isinstance(keys[0], bytes):
+        copies = [bytes(bytearray(key)) for key in keys]
+    elif isinstance(keys[0], str):
+        copies = ["".join(list(key)) for key in keys]
+    else:
+        copies = [int(str(key)) for key in keys]
+    for key in copies:
+        hash(key)
+    return copies
+
+
+def make_values(count):
+    """Return `count` distinct atomic objects."""
+    return list(range(10**6, 10**6 + count))
+
+
+def pair_of_values():
+    """Return two objects in turn, for ever: what an overwrite replaces is never what it stores."""
+    return itertools.cycle([object(), object()])
+
+
+def small(contender, baseline, operation, kind="bytes", *, orders=1, same=True, hit=True):
+    """Return a deal of one operation over 1,000 keys in so many orders.
+
+    `same` asks by the very keys that were inserted, otherwise by equal ones.
+    """
+
+    def deal(seed):
+        keys = make_keys(kind, SMALL, seed)
+        values = make_values(SMALL)
+        asked = keys if same else twins(keys)
+        if not hit:
+            asked = make_keys(kind, SMALL, -1 - seed)
+        count = OPERATIONS // SMALL
+        lists = [asked]
+        if orders > 1:
+            lists = [random.Random(number).sample(asked, SMALL) for number in range(orders)]
+        passes = [(lists[at % orders], value) for at, value in zip(range(count), pair_of_values())]
+
+        def side(who):
+            loop = compile_loop(EACH, who.ops[operation] if who else "pass")
+            cache = who.filled(keys, values) if who else None
+            return Side(loop, [(cache, passes)], OPERATIONS)
+
+        return side(contender), side(baseline), side(None)
+
+    return deal
+
+
+def insertion(contender, baseline, kind="bytes", *, capacity=SMALL, stream=SMALL):
+    """Return a deal of inserting new keys at capacity.
+
+    `dict` begins every stream empty; a cache stays full, and evicts one entry per key.
+    """
+
+    def deal(seed):
+        # Few streams over and over, for the keys to stay warm as newly made ones are; enough of
+        # them that a key has been evicted long before it comes again.
+        several = 2 * capacity // stream + 1
+        keys = make_keys(kind, several * stream, seed)
+        streams = [keys[at : at + stream] for at in range(0, len(keys), stream)]
+        streams *= max(OPERATIONS // len(keys), 1)
+
+        def side(who):
+            loop = compile_loop(FRESH, who.ops["set"] if who else "pass")
+            make = dict
+            if who is not None and who.name != "dict":
+                cache = who.filled(keys[-capacity:], make_values(capacity), capacity)
+                make = lambda: cache  # noqa: E731
+            return Side(loop, [(make, streams, object())], len(streams) * stream)
+
+        return side(contender), side(baseline), side(None)
+
+    return deal
+
+
+def batch(contender, baseline, operation, kind="bytes", *, size=SMALL):
+    """Return a deal of one batch operation over `size` hot keys.
+
+    A contender without the operation does it as its user would: a comprehension or a loop.
+    """
+    by_hand = {
+        "get_many": "[c[k] for k in b]",
+        "put_many": "for k, v in b.items(): c[k] = v",
+        "put_pairs": "for k, v in b: c[k] = v",
+    }
+
+    def deal(seed):
+        keys = make_keys(kind, size, seed)
+        values = make_values(size)
+        others = [value + size for value in values]
+        if operation == "get_many":
+            pair = (keys, keys)
+        elif operation == "put_many":
+            pair = (dict(zip(keys, values)), dict(zip(keys, others)))
+        else:
+            pair = (list(zip(keys, values)), list(zip(keys, others)))
+        batches = pair * (OPERATIONS // size // 2)
+
+        def side(who):
+            if who is None:
+                return Side(compile_loop(BATCH), [(None, batches)], OPERATIONS)
+            native = operation in who.ops and who.name != "dict"
+            loop = compile_loop(BATCH, who.ops[operation] if native else by_hand[operation])
+            return Side(loop, [(who.filled(keys, values), batches)], OPERATIONS)
+
+        return side(contender), side(baseline), side(None)
+
+    return deal
+
+
+def large(contender, baseline, operation, kind="bytes", *, count=LARGE):
+    """Return a deal of `getitem` or `get_many` over 1,000,000 keys in random order.
+
+    Every loop of a round walks its own slice of the keys: nobody finds them warm from another.  No
+    order comes back either: after one pass an lru list lies in that very order, and a second pass
+    would find the neighbours of every entry warm.
+    """
+
+    def deal(seed):
+        keys = make_keys(kind, count, seed)
+        values = make_values(count)
+        asked = random.Random(seed).sample(keys, count)
+        # Strides through one shuffle give orders without common neighbours, at the cost of a slice.
+        strides = range(22, 30)
+        size = count // max(strides)
+        slices = [asked[at::stride][:size] for stride in strides for at in range(stride)]
+        many = operation == "get_many"
+
+        def side(who, first):
+            cache = who.filled(keys, values) if who else None
+            statement = "pass"
+            if who and many:
+                statement = who.ops.get("get_many", "[c[k] for k in b]")
+            elif who:
+                statement = who.ops["getitem"]
+            work = [slices[(first + 3 * turn) % len(slices)] for turn in range(len(slices))]
+            if many:
+                return Side(compile_loop(BATCH, statement), [(cache, (b,)) for b in work], size)
+            turns = [(cache, [(part, None)]) for part in work]
+            return Side(compile_loop(EACH, statement), turns, size)
+
+        return side(contender, 0), side(baseline, 1), side(None, 2)
+
+    return deal
+
+
+def c_path(consumer, cache_of, operation, kind="bytes"):
+    """Return a deal of the C path: the whole loop in C, through `cimport`; no baseline."""
+
+    def deal(seed):
+        keys = make_keys(kind, SMALL, seed)
+        cache = cache_of.filled(keys, make_values(SMALL))
+        batches = ((keys, object()), (keys, object())) * (OPERATIONS // SMALL // 2)
+        names = {"run": getattr(consumer, operation), "walk": consumer.walk_all}
+
+        def side(statement):
+            return Side(compile_loop(BATCH, statement, **names), [(cache, batches)], OPERATIONS)
+
+        return side("run(c, *b)"), None, side("walk(c, *b)")
+
+    return deal

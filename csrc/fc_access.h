@@ -1,0 +1,434 @@
+/* fc_access.h - single operations on a store of Python objects: get, put, remove, clear, fill.
+ *
+ * Nothing is released here: what leaves is pushed to an fc_exits, and the caller lets go of it when
+ * the operation is over (fc_release).  Every function that may fail reserves first; after FC_ERROR
+ * nothing has changed. */
+#ifndef FC_ACCESS_H
+#define FC_ACCESS_H
+
+#include "fc_python.h"
+
+/* How many places share a fill token; see fc_token. */
+#define FC_GENERATIONS 1024
+/* ---- read --------------------------------------------------------------------------------- */
+
+/* A hit: count it, let the policy know, take a reference. */
+FC_INLINE PyObject *
+fc_hit(fc_cache *c, uint32_t at)
+{
+    PyObject *value = c->store.slab.entries[at].value;
+    Py_INCREF(value);
+    c->store.hits++;
+    c->store.on_hit(&c->store, at);
+    return value;
+}
+
+/* A new reference; NULL on a miss, or with an exception set. */
+FC_INLINE PyObject *
+fc_get(fc_cache *c, PyObject *key)
+{
+    PyObject *value = NULL;
+    uint32_t at;
+    int found;
+    Py_hash_t hash = fc_hash(key);
+    if (FC_UNLIKELY(hash == -1)) {
+        return NULL;
+    }
+    FC_LOCK(c);
+    found = fc_find(c, key, hash, &at);
+    if (FC_LIKELY(found == FC_HIT)) {
+        value = fc_hit(c, at);
+    }
+    else {
+        c->store.misses += found == FC_MISS;
+    }
+    FC_UNLOCK(c);
+    return value;
+}
+
+/* The same without counting or touching. */
+static inline PyObject *
+fc_peek(fc_cache *c, PyObject *key)
+{
+    PyObject *value = NULL;
+    uint32_t at;
+    Py_hash_t hash = fc_hash(key);
+    if (hash == -1) {
+        return NULL;
+    }
+    FC_LOCK(c);
+    if (fc_find(c, key, hash, &at) == FC_HIT) {
+        value = c->store.slab.entries[at].value;
+        Py_INCREF(value);
+    }
+    FC_UNLOCK(c);
+    return value;
+}
+
+FC_INLINE int
+fc_contains(fc_cache *c, PyObject *key)
+{
+    uint32_t at;
+    int found;
+    Py_hash_t hash = fc_hash(key);
+    if (FC_UNLIKELY(hash == -1)) {
+        return FC_ERROR;
+    }
+    FC_LOCK(c);
+    found = fc_find(c, key, hash, &at);
+    FC_UNLOCK(c);
+    return found;
+}
+
+/* ---- change ------------------------------------------------------------------------------- */
+
+typedef enum fc_mode { FC_PUT, FC_PUT_NEW, FC_PUT_OLD } fc_mode;
+
+/* A write, removal or clear makes the fill tokens of its key worthless. */
+FC_INLINE void
+fc_outdate(fc_cache *c, Py_hash_t hash)
+{
+    if (FC_UNLIKELY(c->generations != NULL)) {
+        c->generations[fc_store_tag(&c->store, hash) % FC_GENERATIONS]++;
+    }
+}
+
+FC_INLINE bool
+fc_is_container(PyObject *o)
+{
+    return PyType_HasFeature(Py_TYPE(o), Py_TPFLAGS_HAVE_GC);
+}
+
+FC_INLINE uint8_t
+fc_flags(PyObject *key, PyObject *value)
+{
+    return fc_is_container(key) || fc_is_container(value) ? FC_ENTRY_CONTAINER : 0;
+}
+
+/* Take an entry out of the store, and queue what it held. */
+static inline void
+fc_evict(fc_cache *c, uint32_t at, fc_cause cause, fc_exits *out)
+{
+    fc_entry *e = &c->store.slab.entries[at];
+    fc_exits_push(out, e->key, e->value, cause);
+    c->containers -= e->flags & FC_ENTRY_CONTAINER;
+    fc_store_remove(&c->store, at, cause);
+}
+
+/* Put another value into an entry; room in out is reserved. */
+FC_INLINE void
+fc_overwrite(fc_cache *c, uint32_t at, PyObject *value, fc_exits *out)
+{
+    fc_entry *e = &c->store.slab.entries[at];
+    PyObject *old = e->value;
+    if (old != value) {
+        if (FC_UNLIKELY(Py_TYPE(old) != Py_TYPE(value))) {
+            uint8_t flags = fc_flags(e->key, value);
+            c->containers += (uint64_t)(flags & FC_ENTRY_CONTAINER);
+            c->containers -= (uint64_t)(e->flags & FC_ENTRY_CONTAINER);
+            e->flags = flags;
+        }
+        Py_INCREF(value);
+        e->value = value;
+        if (FC_UNLIKELY(out->audience)) {
+            Py_INCREF((PyObject *)e->key);
+            fc_exits_push(out, e->key, old, FC_REPLACED);
+        }
+        else {
+            fc_exits_push(out, NULL, old, FC_REPLACED);
+        }
+    }
+    c->store.on_hit(&c->store, at);
+}
+
+/* Add a key that is not there, making room by the policy.  FC_ERROR: no memory, nothing changed. */
+static inline int
+fc_insert(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, fc_exits *out)
+{
+    fc_store *s = &c->store;
+    fc_incoming incoming = {.hash = hash};
+    uint8_t flags = fc_flags(key, value);
+    uint32_t excess = fc_store_excess(s);
+    /* What is evicted leaves a place, and a slot, behind. */
+    if (fc_exits_reserve(out, s->alloc, excess) != FC_OK ||
+        (excess == 0 && fc_store_reserve(s) != FC_OK)) {
+        PyErr_NoMemory();
+        return FC_ERROR;
+    }
+    for (; excess > 0; excess--) {
+        fc_evict(c, s->policy->victim(s, &incoming), FC_EVICTED, out);
+    }
+    Py_INCREF(key);
+    Py_INCREF(value);
+    c->containers += flags;
+    fc_store_add(s, key, value, hash, flags);
+    return FC_OK;
+}
+
+/* Store a value: 1 stored, 0 refused, FC_BUSY, FC_ERROR with nothing changed.  FC_PUT_OLD with an
+ * expected value stores only over that very object. */
+FC_INLINE int
+fc_put_if(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *expected, PyObject *value,
+          fc_mode mode, fc_exits *out)
+{
+    uint32_t at;
+    int found, done = 0;
+    FC_LOCK(c);
+    found = fc_find(c, key, hash, &at);
+    if (FC_UNLIKELY(found == FC_ERROR)) {
+        done = FC_ERROR;
+    }
+    else if (FC_UNLIKELY(c->readers != NULL)) {
+        done = FC_BUSY;
+    }
+    else if (FC_UNLIKELY(fc_exits_reserve(out, &c->alloc, 1) != FC_OK)) {
+        PyErr_NoMemory();
+        done = FC_ERROR;
+    }
+    else if (FC_LIKELY(found)) {
+        if (mode != FC_PUT_NEW &&
+            (expected == NULL || expected == c->store.slab.entries[at].value)) {
+            fc_overwrite(c, at, value, out);
+            fc_outdate(c, hash);
+            done = 1;
+        }
+    }
+    else if (mode != FC_PUT_OLD) {
+        done = fc_insert(c, key, hash, value, out) == FC_OK ? 1 : FC_ERROR;
+        fc_outdate(c, hash);
+    }
+    FC_UNLOCK(c);
+    return done;
+}
+
+static inline int
+fc_put(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, fc_mode mode, fc_exits *out)
+{
+    return fc_put_if(c, key, hash, NULL, value, mode, out);
+}
+
+/* Store over a value that must still be the one given. */
+static inline int
+fc_swap(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *expected, PyObject *value,
+        fc_exits *out)
+{
+    return fc_put_if(c, key, hash, expected, value, FC_PUT_OLD, out);
+}
+
+/* Remove a key; what it held is the last of out.  1 removed, 0 absent, FC_BUSY, FC_ERROR. */
+static inline int
+fc_remove(fc_cache *c, PyObject *key, Py_hash_t hash, fc_exits *out)
+{
+    uint32_t at;
+    int found;
+    FC_LOCK(c);
+    found = fc_find(c, key, hash, &at);
+    if (found != FC_ERROR && c->readers != NULL) {
+        found = FC_BUSY;
+    }
+    else if (found == FC_HIT && fc_exits_reserve(out, &c->alloc, 1) != FC_OK) {
+        PyErr_NoMemory();
+        found = FC_ERROR;
+    }
+    else if (found != FC_ERROR) {
+        if (found == FC_HIT) {
+            fc_evict(c, at, FC_DELETED, out);
+        }
+        fc_outdate(c, hash); /* also when absent: a load of it may be under way */
+    }
+    FC_UNLOCK(c);
+    return found;
+}
+
+/* Remove the policy's next victim, as fc_remove. */
+static inline int
+fc_pop(fc_cache *c, fc_exits *out)
+{
+    int found = c->store.count > 0;
+    FC_LOCK(c);
+    if (found && c->readers != NULL) {
+        found = FC_BUSY;
+    }
+    else if (found && fc_exits_reserve(out, &c->alloc, 1) != FC_OK) {
+        PyErr_NoMemory();
+        found = FC_ERROR;
+    }
+    else if (found) {
+        uint32_t at = c->store.policy->victim(&c->store, NULL);
+        fc_outdate(c, c->store.slab.entries[at].hash);
+        fc_evict(c, at, FC_DELETED, out);
+    }
+    FC_UNLOCK(c);
+    return found;
+}
+
+/* Leave an empty store; old holds all that was there, for fc_release_store, unless it is queued for
+ * an audience.  FC_OK, FC_BUSY, or FC_ERROR. */
+static inline int
+fc_clear(fc_cache *c, fc_store *old, fc_exits *out)
+{
+    fc_store fresh, *s = &c->store;
+    uint32_t *order = NULL;
+    int done = FC_ERROR;
+    FC_LOCK(c);
+    if (c->readers != NULL) {
+        FC_UNLOCK(c);
+        return FC_BUSY;
+    }
+    if (out->audience) {
+        order = PyMem_Malloc((s->count + 1) * sizeof *order);
+    }
+    if ((out->audience && (order == NULL || fc_exits_reserve(out, s->alloc, s->count) != FC_OK)) ||
+        fc_store_init(&fresh, s->alloc, s->policy, s->max_entries, s->multiplier) != FC_OK) {
+        PyErr_NoMemory();
+    }
+    else {
+        if (out->audience) {
+            fc_store_order(s, order);
+            for (uint32_t i = 0; i < s->count; i++) {
+                fc_entry *e = &s->slab.entries[order[i]];
+                fc_exits_push(out, e->key, e->value, FC_CLEARED);
+                e->key = NULL;
+            }
+        }
+        fresh.version = s->version + 1;
+        fresh.hits = s->hits;
+        fresh.misses = s->misses;
+        fresh.inserts = s->inserts;
+        fresh.evictions = s->evictions;
+        fresh.expirations = s->expirations;
+        *old = *s;
+        *s = fresh;
+        c->containers = 0;
+        c->epoch++;
+        done = FC_OK;
+    }
+    FC_UNLOCK(c);
+    PyMem_Free(order);
+    return done;
+}
+
+/* Let go of all that a store holds which nobody can reach any more. */
+static inline void
+fc_release_store(fc_store *s)
+{
+    for (uint32_t at = FC_LISTS; at < s->slab.used; at++) {
+        fc_entry *e = &s->slab.entries[at];
+        if (e->key != NULL) {
+            Py_DECREF((PyObject *)e->key);
+            Py_DECREF((PyObject *)e->value);
+        }
+    }
+    fc_store_free(s);
+}
+
+/* Let go of what is queued; foreign code may run. */
+FC_INLINE void
+fc_release(fc_exits *x, fc_alloc *alloc)
+{
+    for (size_t i = 0; i < x->count; i++) {
+        Py_XDECREF((PyObject *)x->items[i].key);
+        Py_DECREF((PyObject *)x->items[i].value);
+    }
+    x->count = 0;
+    fc_exits_free(x, alloc);
+}
+
+/* ---- fill tokens -------------------------------------------------------------------------- */
+
+/* A token taken before a slow read of a key: it holds until the key is written, removed or all is
+ * cleared.  Keys share FC_GENERATIONS counters, so a stranger's write may outdate it, which costs
+ * a fill and never lets a stale one in.  FC_ERROR: no memory. */
+static inline int
+fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token)
+{
+    if (c->generations == NULL) {
+        c->generations = calloc(FC_GENERATIONS, sizeof *c->generations);
+        if (c->generations == NULL) {
+            PyErr_NoMemory();
+            return FC_ERROR;
+        }
+    }
+    *token = (uint64_t)c->epoch << 32 |
+             c->generations[fc_store_tag(&c->store, hash) % FC_GENERATIONS];
+    return FC_OK;
+}
+
+/* Insert what a slow read has brought, unless the key is there or the token is outdated: 1 or 0. */
+static inline int
+fc_fill(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, uint64_t token, fc_exits *out)
+{
+    uint64_t now;
+    uint32_t at;
+    int done;
+    FC_LOCK(c);
+    done = fc_find(c, key, hash, &at);
+    if (done != FC_ERROR && c->readers != NULL) {
+        done = FC_BUSY;
+    }
+    else if (done != FC_ERROR && fc_token(c, hash, &now) != FC_OK) {
+        done = FC_ERROR;
+    }
+    else if (done == FC_MISS && now == token) {
+        done = fc_insert(c, key, hash, value, out) == FC_OK ? 1 : FC_ERROR;
+    }
+    else if (done != FC_ERROR) {
+        done = 0;
+    }
+    FC_UNLOCK(c);
+    return done;
+}
+
+/* ---- the cycle collector ------------------------------------------------------------------ */
+
+/* Nothing to visit while no entry can be part of a cycle: millions of str and int cost nothing. */
+static inline int
+fc_visit(const fc_cache *c, visitproc visit, void *arg)
+{
+    if (c->containers == 0) {
+        return 0;
+    }
+    for (uint32_t at = FC_LISTS; at < c->store.slab.used; at++) {
+        const fc_entry *e = &c->store.slab.entries[at];
+        if (e->flags & FC_ENTRY_CONTAINER && e->key != NULL) {
+            Py_VISIT((PyObject *)e->key);
+            Py_VISIT((PyObject *)e->value);
+        }
+    }
+    return 0;
+}
+
+/* Empty the store for the collector, one entry at a time: needs no memory, and foreign code may use
+ * the store all the while. */
+static inline void
+fc_drop_all(fc_cache *c)
+{
+    for (uint32_t at = FC_LISTS; at < c->store.slab.used; at++) {
+        if (c->store.slab.entries[at].key != NULL) {
+            fc_exits out;
+            fc_exits_init(&out, false);
+            fc_evict(c, at, FC_CLEARED, &out);
+            fc_release(&out, &c->alloc);
+        }
+    }
+}
+
+/* Recount the containers too; NULL, or what is wrong. */
+static inline const char *
+fc_cache_check(const fc_cache *c)
+{
+    uint64_t containers = 0;
+    for (uint32_t at = FC_LISTS; at < c->store.slab.used; at++) {
+        const fc_entry *e = &c->store.slab.entries[at];
+        if (e->key != NULL) {
+            if (e->flags != fc_flags(e->key, e->value)) {
+                return "cache: an entry's flags do not fit its key and value";
+            }
+            containers += e->flags & FC_ENTRY_CONTAINER;
+        }
+    }
+    return containers == c->containers ? fc_store_check(&c->store)
+                                       : "cache: the count of containers is off";
+}
+
+#endif

@@ -1,0 +1,32 @@
+/* all.h - the policies by name: a new one is its header and one line here. */
+#ifndef FC_POLICY_ALL_H
+#define FC_POLICY_ALL_H
+
+#include "fifo.h"
+#include "lru.h"
+
+typedef struct fc_policy_name {
+    const char *name;
+    const fc_policy *policy;
+} fc_policy_name;
+
+static const fc_policy_name FC_POLICIES[] = {
+    {"lru", &FC_LRU},
+    {"fifo", &FC_FIFO},
+    {"auto", &FC_LRU},
+};
+
+#define FC_POLICIES_COUNT (sizeof FC_POLICIES / sizeof *FC_POLICIES)
+
+static inline const fc_policy *
+fc_policy_find(const char *name)
+{
+    for (size_t i = 0; i < FC_POLICIES_COUNT; i++) {
+        if (strcmp(FC_POLICIES[i].name, name) == 0) {
+            return FC_POLICIES[i].policy;
+        }
+    }
+    return NULL;
+}
+
+#endif

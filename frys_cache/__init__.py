@@ -1,0 +1,62 @@
+"""Frys Cache: a bounded cache that behaves as a `dict` and answers faster than one.
+
+>>> from frys_cache import FrysCache
+>>> cache = FrysCache(1000)
+>>> cache["user:123"] = {"name": "Alice"}
+>>> cache["user:123"]
+{'name': 'Alice'}
+"""
+
+from frys_cache._core import MemoryCache
+from frys_cache.cache import FrysCache
+from frys_cache.errors import (
+    Backpressure,
+    CacheClosed,
+    CacheError,
+    CacheTimeout,
+    ConfigurationError,
+    DeadlockError,
+    IntegrityError,
+    KeyNotStable,
+    KeyTooLarge,
+    SerializationError,
+    TierLockedError,
+    TierUnavailable,
+    ValueTooLarge,
+    WriteError,
+    WriteUnknown,
+)
+from frys_cache.types import (
+    MISSING,
+    CacheInfo,
+    CacheStats,
+    EvictionCause,
+    EvictionPolicy,
+    TierStats,
+)
+
+__all__ = [
+    "MISSING",
+    "Backpressure",
+    "CacheClosed",
+    "CacheError",
+    "CacheInfo",
+    "CacheStats",
+    "CacheTimeout",
+    "ConfigurationError",
+    "DeadlockError",
+    "EvictionCause",
+    "EvictionPolicy",
+    "FrysCache",
+    "IntegrityError",
+    "KeyNotStable",
+    "KeyTooLarge",
+    "MemoryCache",
+    "SerializationError",
+    "TierLockedError",
+    "TierStats",
+    "TierUnavailable",
+    "ValueTooLarge",
+    "WriteError",
+    "WriteUnknown",
+]

@@ -1,0 +1,179 @@
+"""Single operations: what happens around the C function that makes the change."""
+
+
+cdef object missed(MemoryCache self, object key):
+    """`[]` has found nothing in memory: the hook, then __missing__, then KeyError."""
+    if self.watch & HOOK_MISS:
+        value = self._on_miss(key)
+        if value is not MISSING:
+            return value
+    missing = getattr(type(self), "__missing__", None)
+    if missing is not None:
+        return missing(self, key)
+    raise KeyError(key)
+
+
+cdef object absent(MemoryCache self, object key, object default):
+    """`get` has found nothing in memory."""
+    if self.watch & HOOK_MISS:
+        value = self._on_miss(key)
+        if value is not MISSING:
+            return value
+    return default
+
+
+cdef int put_value(MemoryCache self, PyObject *key, PyObject *value, fc_mode mode) except -1:
+    """1 stored, 0 refused by the mode."""
+    cdef fc_exits few
+    cdef int done
+    cdef Py_hash_t hash = fc_hash(key)
+    if self.watch:
+        return put_watched(self, key, hash, value, mode)
+    fc_exits_init(&few, False)
+    done = fc_put(self.c, key, hash, value, mode, &few)
+    if done == FC_BUSY:
+        return put_watched(self, key, hash, value, mode)
+    fc_release(&few, &self.c.alloc)
+    return done
+
+
+cdef int put_watched(MemoryCache self, PyObject *key, Py_hash_t hash, PyObject *value,
+                     fc_mode mode) except -1:
+    cdef fc_exits few
+    cdef fc_exits *out
+    cdef int done
+    if self.watch & HOOK_WRITE:
+        if mode != FC_PUT and fc_contains(self.c, key) != (mode == FC_PUT_OLD):
+            return 0
+        self._on_write(<object>key, <object>value)
+    out = enter(self, &few)
+    try:
+        done = fc_put(self.c, key, hash, value, mode, out)
+        while done == FC_BUSY:
+            await_readers(self)
+            done = fc_put(self.c, key, hash, value, mode, out)
+    finally:
+        leave(self, out)
+    return done
+
+
+cdef int remove(MemoryCache self, object key, PyObject **value) except -1:
+    """1 removed, 0 absent; a new reference to the value for whoever wants it."""
+    if self.watch & HOOK_REMOVE:
+        fc_hash(<PyObject *>key)  # an unhashable key reaches no hook
+        self._on_remove([key])
+    return take(self, key, value)
+
+
+cdef int take(MemoryCache self, object key, PyObject **value) except -1:
+    """The same without the hook."""
+    cdef fc_exits few
+    cdef fc_exits *out
+    cdef Py_hash_t hash = fc_hash(<PyObject *>key)
+    cdef int done
+    out = enter(self, &few)
+    try:
+        done = fc_remove(self.c, <PyObject *>key, hash, out)
+        while done == FC_BUSY:
+            await_readers(self)
+            done = fc_remove(self.c, <PyObject *>key, hash, out)
+        if done and value is not NULL:
+            value[0] = out.items[out.count - 1].value
+            Py_INCREF(value[0])
+    finally:
+        leave(self, out)
+    return done
+
+
+cdef object pop_victim(MemoryCache self):
+    cdef fc_exits few
+    cdef fc_exits *out
+    cdef int done
+    if self.watch & HOOK_REMOVE:
+        return pop_hooked(self)
+    out = enter(self, &few)
+    try:
+        done = fc_pop(self.c, out)
+        while done == FC_BUSY:
+            await_readers(self)
+            done = fc_pop(self.c, out)
+        if not done:
+            raise KeyError(f"popitem(): {type(self).__name__} is empty")
+        return (<object>out.items[out.count - 1].key, <object>out.items[out.count - 1].value)
+    finally:
+        leave(self, out)
+
+
+cdef object pop_hooked(MemoryCache self):
+    """The hook runs before memory changes, so the victim is looked at first and removed by name."""
+    cdef PyObject *value = NULL
+    for key in iterate(self, KEYS, False):
+        if remove(self, key, &value):
+            return key, fc_steal(value)
+    raise KeyError(f"popitem(): {type(self).__name__} is empty")
+
+
+cdef int clear(MemoryCache self) except -1:
+    cdef fc_exits few
+    cdef fc_exits *out
+    cdef fc_store old
+    cdef int done
+    if self.watch & HOOK_REMOVE:
+        self._on_remove(None)
+    out = enter(self, &few)
+    try:
+        done = fc_clear(self.c, &old, out)
+        while done == FC_BUSY:
+            await_readers(self)
+            done = fc_clear(self.c, &old, out)
+        fc_release_store(&old)
+    finally:
+        leave(self, out)
+    return 0
+
+
+cdef int fill(MemoryCache self, object key, object value, uint64_t token) except -1:
+    cdef fc_exits few
+    cdef fc_exits *out
+    cdef int done
+    cdef Py_hash_t hash = fc_hash(<PyObject *>key)
+    out = enter(self, &few)
+    try:
+        done = fc_fill(self.c, <PyObject *>key, hash, <PyObject *>value, token, out)
+        while done == FC_BUSY:
+            await_readers(self)
+            done = fc_fill(self.c, <PyObject *>key, hash, <PyObject *>value, token, out)
+    finally:
+        leave(self, out)
+    return done
+
+
+cdef object increment(MemoryCache self, object key, object delta):
+    """Compare and swap: no int arithmetic runs foreign code, but finding the key may."""
+    cdef fc_exits few
+    cdef fc_exits *out
+    cdef int done = 0
+    cdef Py_hash_t hash = fc_hash(<PyObject *>key)
+    if not isinstance(delta, int):
+        raise TypeError(f"incr adds an int, not {type(delta).__name__}")
+    while not done:
+        old = self.peek(key, MISSING)
+        if old is MISSING:
+            new = int.__add__(0, delta)
+            done = put_value(self, <PyObject *>key, <PyObject *>new, FC_PUT_NEW)
+            continue
+        if not isinstance(old, int):
+            raise TypeError(f"incr needs an int, and the value of {key!r} is "
+                            f"of type {type(old).__name__}")
+        new = int.__add__(old, delta)
+        if self.watch & HOOK_WRITE:
+            self._on_write(key, new)
+        out = enter(self, &few)
+        try:
+            done = fc_swap(self.c, <PyObject *>key, hash, <PyObject *>old, <PyObject *>new, out)
+            if done == FC_BUSY:
+                await_readers(self)
+                done = 0
+        finally:
+            leave(self, out)
+    return new

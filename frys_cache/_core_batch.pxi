@@ -1,0 +1,215 @@
+"""Many keys at once: runs of plain keys go through csrc/fc_batch.h, the others one by one."""
+
+cdef extern from "fc_batch.h":
+    Py_ssize_t fc_hash_run(PyObject **keys, Py_ssize_t count, Py_hash_t *hashes) noexcept
+    Py_ssize_t fc_probe_run(const fc_cache *c, PyObject **keys, const Py_hash_t *hashes,
+                            Py_ssize_t count, uint32_t *places) noexcept nogil
+    void fc_hit_run(fc_cache *c, const uint32_t *places, Py_ssize_t count, PyObject *absent,
+                    PyObject **values) noexcept
+    Py_ssize_t fc_get_run(fc_cache *c, PyObject **keys, Py_ssize_t count, PyObject *absent,
+                          PyObject **values) noexcept
+    Py_ssize_t fc_put_run(fc_cache *c, PyObject **keys, PyObject **values, Py_ssize_t count,
+                          fc_exits *out) noexcept
+
+cdef extern from "Python.h":
+    PyObject **sequence_items "PySequence_Fast_ITEMS" (object sequence)
+    Py_ssize_t sequence_count "PySequence_Fast_GET_SIZE" (object sequence)
+    list PyList_New(Py_ssize_t count)
+    void PyObject_GC_UnTrack(PyObject *o)
+    void PyObject_GC_Track(PyObject *o)
+    bint PyDict_Next(dict d, Py_ssize_t *at, PyObject **key, PyObject **value)
+    void Py_XINCREF(PyObject *o)
+
+# From here on a batch lets other threads run while it probes: beside a busy thread giving the GIL
+# away costs up to 5 ms, so it must be worth it.
+cdef enum:
+    LARGE = 20_000
+
+
+cdef list get_many(MemoryCache self, object keys, object default):
+    cdef PyObject *absent = <PyObject *>default
+    cdef list values
+    cdef Py_ssize_t count, done
+    cdef bint hooked = self.watch & HOOK_MISS
+    if hooked or type(keys) is not list:
+        keys = tuple(keys)  # whoever runs foreign code below may not change it
+    count = sequence_count(keys)
+    values = PyList_New(count)
+    if hooked:
+        absent = NULL
+    if count < LARGE or not get_large(self, tuple(keys), absent, values):
+        done = fc_get_run(self.c, sequence_items(keys), count, absent, sequence_items(values))
+        if done < count:
+            get_rest(self, keys, done, absent, values)
+    if hooked:
+        ask_hook(self, keys, default, values)
+    return values
+
+
+cdef int ask_hook(MemoryCache self, tuple keys, object default, list values) except -1:
+    """Ask the hook for what memory did not have; it must not see the half filled list."""
+    cdef Py_ssize_t at
+    PyObject_GC_UnTrack(<PyObject *>values)
+    for at in range(sequence_count(values)):
+        if sequence_items(values)[at] is NULL:
+            value = self.peek(keys[at], MISSING)  # the hook may have filled it meanwhile
+            if value is MISSING:
+                value = self._on_miss(keys[at])
+            if value is MISSING:
+                value = default
+            Py_INCREF(<PyObject *>value)
+            sequence_items(values)[at] = <PyObject *>value
+    PyObject_GC_Track(<PyObject *>values)
+    return 0
+
+
+cdef int get_rest(MemoryCache self, object keys, Py_ssize_t done, PyObject *absent,
+                  list values) except -1:
+    """Go on from a key that needs foreign code, which must not see the half filled list."""
+    cdef Py_ssize_t count = sequence_count(values)
+    cdef PyObject *value
+    PyObject_GC_UnTrack(<PyObject *>values)
+    while done < count:
+        if sequence_count(keys) < count:
+            raise RuntimeError("the list of keys became shorter during get_many")
+        key = keys[done]
+        value = fc_get(self.c, <PyObject *>key)
+        if value is NULL:
+            value = absent
+            Py_XINCREF(value)
+        sequence_items(values)[done] = value
+        done += 1
+        if sequence_count(keys) >= count:
+            done += fc_get_run(self.c, sequence_items(keys) + done, count - done, absent,
+                               sequence_items(values) + done)
+    PyObject_GC_Track(<PyObject *>values)
+    return 0
+
+
+cdef bint get_large(MemoryCache self, tuple keys, PyObject *absent, list values) except -1:
+    """Probe without the GIL, then let the policy know under it; False: not possible this time."""
+    cdef fc_cache *c = self.c
+    cdef Py_ssize_t count = sequence_count(keys), decided
+    cdef PyObject **items = sequence_items(keys)
+    cdef Py_hash_t *hashes
+    cdef uint32_t *places
+    if c.waiting:
+        return False  # writers have waited for other readers long enough
+    hashes = <Py_hash_t *>PyMem_Malloc(count * sizeof(Py_hash_t))
+    places = <uint32_t *>PyMem_Malloc(count * sizeof(uint32_t))
+    try:
+        if hashes is NULL or places is NULL or fc_hash_run(items, count, hashes) < count:
+            return False
+        begin_reading(self)
+        with nogil:  # bulk work: 1 ms and more
+            decided = fc_probe_run(c, items, hashes, count, places)
+        end_reading(self)
+        if decided < count:
+            return False
+        fc_hit_run(c, places, count, absent, sequence_items(values))
+        return True
+    finally:
+        PyMem_Free(hashes)
+        PyMem_Free(places)
+
+
+cdef int put_many(MemoryCache self, object items) except -1:
+    cdef fc_exits few
+    cdef fc_exits *out = enter(self, &few)  # listeners hear of the batch when all of it is in
+    try:
+        if type(items) is dict and not self.watch & HOOK_WRITE:
+            put_dict(self, items)
+        elif type(items) is list and not self.watch & HOOK_WRITE:
+            put_list(self, items)
+        else:  # one by one: a hook, or an iterable that may look at the cache
+            if isinstance(items, Mapping):
+                items = list(items.items()) if type(items) is dict else items.items()
+            elif hasattr(items, "keys"):
+                items = [(key, items[key]) for key in items.keys()]
+            for key, value in items:
+                put_value(self, <PyObject *>key, <PyObject *>value, FC_PUT)
+    finally:
+        leave(self, out)
+    return 0
+
+
+cdef Py_ssize_t remove_many(MemoryCache self, object keys) except -1:
+    cdef fc_exits few
+    cdef fc_exits *out
+    cdef Py_ssize_t count = 0
+    if self.watch & HOOK_REMOVE:
+        keys = list(keys)
+        self._on_remove(keys)
+    out = enter(self, &few)
+    try:
+        for key in keys:
+            count += take(self, key, NULL)
+    finally:
+        leave(self, out)
+    return count
+
+
+cdef int put_dict(MemoryCache self, dict source) except -1:
+    cdef PyObject *keys[FC_BATCH]
+    cdef PyObject *values[FC_BATCH]
+    cdef Py_ssize_t at = 0, size = len(source), count = FC_BATCH
+    while count == FC_BATCH:
+        count = 0
+        while count < FC_BATCH and PyDict_Next(source, &at, &keys[count], &values[count]):
+            count += 1
+        put_batch(self, keys, values, count)
+        if len(source) != size:
+            raise RuntimeError("dictionary changed size during put_many")
+    return 0
+
+
+cdef int put_list(MemoryCache self, list pairs) except -1:
+    cdef PyObject *keys[FC_BATCH]
+    cdef PyObject *values[FC_BATCH]
+    cdef PyObject *pair
+    cdef Py_ssize_t at = 0, count
+    while at < len(pairs):
+        count = 0
+        while count < FC_BATCH and at < len(pairs):
+            pair = sequence_items(pairs)[at]
+            if type(<object>pair) is not tuple or sequence_count(<object>pair) != 2:
+                break
+            keys[count] = sequence_items(<object>pair)[0]
+            values[count] = sequence_items(<object>pair)[1]
+            count += 1
+            at += 1
+        if count:
+            put_batch(self, keys, values, count)
+        elif at < len(pairs):
+            key, value = pairs[at]
+            at += 1
+            put_value(self, <PyObject *>key, <PyObject *>value, FC_PUT)
+    return 0
+
+
+cdef int put_batch(MemoryCache self, PyObject **keys, PyObject **values,
+                   Py_ssize_t count) except -1:
+    """Put up to FC_BATCH entries, borrowed from a container that foreign code may change."""
+    cdef fc_exits few
+    cdef fc_exits *out
+    cdef Py_ssize_t done = 0, at
+    out = enter(self, &few)
+    try:
+        if fc_exits_reserve(out, &self.c.alloc, 2 * FC_BATCH) != 0:
+            raise MemoryError
+        done = fc_put_run(self.c, keys, values, count, out)
+        for at in range(done, count):
+            Py_INCREF(keys[at])
+            Py_INCREF(values[at])
+    finally:
+        leave(self, out)  # the first moment at which foreign code runs
+    at = done
+    try:
+        while done < count:
+            done += 1
+            put_value(self, keys[done - 1], values[done - 1], FC_PUT)
+    finally:
+        for at in range(at, count):
+            Py_DECREF(keys[at])
+            Py_DECREF(values[at])
+    return 0

@@ -1,0 +1,87 @@
+"""What of csrc/ is used here; each header says what its functions do."""
+
+cdef extern from "policy/all.h" nogil:
+    ctypedef struct fc_policy:
+        pass
+    ctypedef struct fc_policy_name:
+        const char *name
+    fc_policy_name *FC_POLICIES
+    const size_t FC_POLICIES_COUNT
+    const fc_policy *fc_policy_find(const char *name) noexcept
+
+
+cdef extern from "fc_access.h":
+    ctypedef struct fc_alloc:
+        long long fail_after
+    ctypedef struct fc_entry:
+        PyObject *key
+        PyObject *value
+        uint32_t serial
+    ctypedef struct fc_slab:
+        fc_entry *entries
+        uint32_t used
+    ctypedef struct fc_store:
+        fc_slab slab
+        uint32_t count
+        uint64_t hits, misses, inserts, evictions, expirations
+    ctypedef struct fc_exit:
+        PyObject *key
+        PyObject *value
+        int cause
+    ctypedef struct fc_exits:
+        fc_exit *items
+        size_t count
+        bint audience
+    ctypedef struct fc_turn:
+        unsigned long depth
+        fc_exits exits
+    ctypedef struct fc_cache:
+        fc_store store
+        fc_turn *readers
+        fc_turn *tellers
+        unsigned int waiting
+        fc_alloc alloc
+
+    enum: FC_HIT, FC_BUSY, FC_NIL, FC_ENTRIES_MAX, FC_BATCH
+    ctypedef enum fc_mode: FC_PUT, FC_PUT_NEW, FC_PUT_OLD
+
+    uint64_t fc_hash_next(uint64_t *state) noexcept
+    fc_cache *fc_cache_new(const fc_policy *policy, uint32_t max_entries, uint64_t seed) noexcept
+    int fc_cache_configure(fc_cache *c, const fc_policy *policy, uint32_t max_entries) noexcept
+    void fc_cache_free(fc_cache *c) noexcept
+    const char *fc_cache_check(const fc_cache *c) noexcept
+    void fc_store_order(const fc_store *s, uint32_t *out) noexcept
+    bint fc_slab_holds(const fc_slab *s, uint32_t at, uint32_t serial) noexcept
+
+    # Those that say `except` have set an exception; FC_BUSY means: await_readers, then again.
+    Py_hash_t fc_hash(PyObject *key) except -1
+    int fc_probe(const fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t *place) noexcept nogil
+    PyObject *fc_get(fc_cache *c, PyObject *key) except? NULL
+    PyObject *fc_peek(fc_cache *c, PyObject *key) except? NULL
+    int fc_contains(fc_cache *c, PyObject *key) except -1
+    int fc_put(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, fc_mode mode,
+               fc_exits *out) except -1
+    int fc_swap(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *expected, PyObject *value,
+                fc_exits *out) except -1
+    int fc_remove(fc_cache *c, PyObject *key, Py_hash_t hash, fc_exits *out) except -1
+    int fc_pop(fc_cache *c, fc_exits *out) except -1
+    int fc_clear(fc_cache *c, fc_store *old, fc_exits *out) except -1
+    int fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token) except -1
+    int fc_fill(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, uint64_t token,
+                fc_exits *out) except -1
+
+    void fc_exits_init(fc_exits *x, bint audience) noexcept
+    int fc_exits_reserve(fc_exits *x, fc_alloc *alloc, size_t more) noexcept
+    void fc_release(fc_exits *x, fc_alloc *alloc) noexcept
+    void fc_release_store(fc_store *s) noexcept
+    int fc_visit(const fc_cache *c, visitproc visit, void *arg) noexcept
+    void fc_drop_all(fc_cache *c) noexcept
+
+    # A cast that hands a new reference over.
+    object fc_steal "(PyObject *)" (PyObject *owned)
+
+
+cdef extern from "Python.h":
+    void Py_INCREF(PyObject *o)
+    void Py_DECREF(PyObject *o)
+    void Py_XDECREF(PyObject *o)

@@ -1,0 +1,69 @@
+"""`FrysCache`: the cache that people use, the memory tier with the seams for what lies below it.
+
+It adds nothing to a hit: `__getitem__`, `get` and `__contains__` are the C slots of `MemoryCache`,
+inherited and never overridden, for a Python override costs 61 ns.  What lies below memory is
+reached through four hooks that C calls on a miss, a write, a removal and an eviction, and only
+when `_hooks` turns them on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from frys_cache._core import MemoryCache, _rehome
+from frys_cache.types import MISSING, EvictionCause, Missing
+
+__all__ = ["FrysCache"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Home(MemoryCache[K, V]):
+    """Where `_rehome` puts what belongs to `FrysCache` without being an override of it."""
+
+    __slots__ = ()
+
+
+class FrysCache(_Home[K, V]):
+    """A bounded cache that behaves as a `dict` and answers faster than one.
+
+    max_entries: the bound, a positive int.  policy: an `EvictionPolicy` or its name.  on_evict: a
+    callable `(key, value, cause)`, called after the operation that made the entry leave.
+    Raises `ConfigurationError` for a bound or a policy that cannot be.  Safe from any thread and
+    task.
+
+    >>> cache = FrysCache(2)
+    >>> cache.update(a=1, b=2, c=3)
+    >>> "a" in cache, cache["c"]
+    (False, 3)
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        max_entries: int | None = None,
+        *,
+        policy: str = "auto",
+        on_evict: Callable[[K, V, EvictionCause], object] | None = None,
+    ) -> None:
+        """Make an empty cache."""
+        super().__init__(max_entries, policy=policy, on_evict=on_evict)
+
+    def _on_miss(self, key: K) -> V | Missing:
+        """Look below memory for a key; MISSING when it is not there either."""
+        return MISSING
+
+    def _on_write(self, key: K, value: V) -> None:
+        """Write below memory, before memory changes; what it raises leaves memory as it was."""
+
+    def _on_remove(self, keys: list[K] | None) -> None:
+        """Remove keys (None: all) below memory, before memory changes."""
+
+    def _on_evict(self, key: K, value: V, cause: Any) -> None:
+        """Hear of an entry that has left memory, before the listener does."""
+
+
+_rehome(_Home, FrysCache)

@@ -1,0 +1,125 @@
+"""Values that every layer shares: absence, causes, policies' names, statistics, the clock."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple, Protocol
+
+__all__ = [
+    "MISSING",
+    "CacheInfo",
+    "CacheStats",
+    "Clock",
+    "EvictionCause",
+    "EvictionPolicy",
+    "Missing",
+    "TierStats",
+]
+
+
+class Missing(enum.Enum):
+    """Type of `MISSING`: one falsy member, so that type checkers can tell it from any value."""
+
+    MISSING = "MISSING"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = Missing.MISSING
+"""Absence, where `None` is an ordinary value."""
+
+
+class EvictionPolicy(enum.StrEnum):
+    """Which entry goes when the cache is full.  The plain string works wherever a member does.
+
+    >>> EvictionPolicy.LRU == "lru"
+    True
+    """
+
+    LRU = "lru"
+    """The least recently used.  Right where what was used lately is used again."""
+    FIFO = "fifo"
+    """The oldest, used or not.  Right where age alone decides."""
+    AUTO = "auto"
+    """The best all-round policy this version has; at present the least recently used."""
+
+
+class EvictionCause(enum.StrEnum):
+    """Why an entry has left, as an eviction listener is told."""
+
+    EVICTED = "evicted"
+    """The bound needed its place."""
+    EXPIRED = "expired"
+    """Its time was over."""
+    REPLACED = "replaced"
+    """Another value was stored under its key."""
+    DELETED = "deleted"
+    """It was removed by name, or popped."""
+    CLEARED = "cleared"
+    """Everything was."""
+
+
+class CacheInfo(NamedTuple):
+    """The four figures of `functools.lru_cache`, in its order."""
+
+    hits: int
+    misses: int
+    maxsize: int | None
+    currsize: int
+
+
+@dataclass(frozen=True, slots=True)
+class TierStats:
+    """What one tier has done and holds."""
+
+    hits: int = 0
+    """Requests answered here."""
+    misses: int = 0
+    """Requests that found nothing here."""
+    entries: int = 0
+    """Entries held now."""
+    total_size: int = 0
+    """Bytes of the keys and values held now."""
+
+    @property
+    def requests(self) -> int:
+        """Hits and misses together."""
+        return self.hits + self.misses
+
+    @property
+    def hit_ratio(self) -> float:
+        """Hits per request, 0.0 before the first."""
+        return self.hits / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats(TierStats):
+    """What a cache has done since it was made, and what it holds now; a snapshot.
+
+    >>> CacheStats(hits=3, misses=1).hit_ratio
+    0.75
+    """
+
+    inserts: int = 0
+    """Entries stored under keys that were absent."""
+    evictions: int = 0
+    """Entries that the bound pushed out."""
+    expirations: int = 0
+    """Entries whose time was over."""
+    listener_errors: int = 0
+    """Exceptions that eviction listeners have raised."""
+    tiers: Mapping[str, TierStats] = field(default_factory=lambda: MappingProxyType({}))
+    """The same, tier by tier: `"memory"`."""
+
+
+class Clock(Protocol):
+    """Monotonic time: a callable that returns seconds."""
+
+    def __call__(self) -> float: ...

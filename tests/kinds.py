@@ -1,0 +1,35 @@
+"""The kinds of cache that every behaviour is tried on: each class with each policy."""
+
+import pytest
+
+from frys_cache import FrysCache, MemoryCache
+
+KINDS = {
+    "memory-lru": (MemoryCache, "lru"),
+    "memory-fifo": (MemoryCache, "fifo"),
+    "frys-auto": (FrysCache, "auto"),
+    "frys-lru": (FrysCache, "lru"),
+    "frys-fifo": (FrysCache, "fifo"),
+}
+
+
+def maker(kind):
+    """Return a function (max_entries, **options) that makes a cache of this kind."""
+    cls, policy = KINDS[kind]
+
+    def make(max_entries, **options):
+        return cls(max_entries, policy=policy, **options)
+
+    make.cls = cls
+    make.policy = policy
+    return make
+
+
+every_kind = pytest.mark.parametrize("make", [maker(kind) for kind in KINDS], ids=list(KINDS))
+# For slow tests: each policy's code and each class once.
+every_policy = pytest.mark.parametrize(
+    "make",
+    [maker(kind) for kind in ("memory-lru", "memory-fifo", "frys-auto")],
+    ids=["memory-lru", "memory-fifo", "frys-auto"],
+)
+every_class = pytest.mark.parametrize("cls", [MemoryCache, FrysCache])

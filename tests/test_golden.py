@@ -1,0 +1,115 @@
+"""Hit counts per policy on a fixed trace: what a policy evicts must not change unnoticed.
+
+The trace comes from a generator of integers only, so it is the same on every machine and every
+version of Python.  The counts were computed by ReferenceCache; `python tests/test_golden.py` prints
+them again.  A new policy adds its line.
+"""
+
+from bisect import bisect
+from itertools import accumulate
+
+import pytest
+
+from frys_cache import FrysCache, MemoryCache
+from frys_cache.testing import ReferenceCache
+
+SIZES = (50, 200, 1_000, 3_000, 8_000)
+GOLDEN = {
+    "lru": (9_589, 14_782, 22_909, 35_285, 36_932),
+    "fifo": (8_132, 13_151, 21_291, 33_972, 36_297),
+}
+
+
+def xorshift(state):
+    """Yield 64-bit numbers: xorshift64*, all in integers."""
+    mask = 2**64 - 1
+    while True:
+        state ^= state >> 12
+        state = (state ^ state << 25) & mask
+        state ^= state >> 27
+        yield state * 0x2545F4914F6CDD1D & mask
+
+
+def trace():
+    """Return 50,000 keys: popular ones, then a scan among them, then loops, then all mixed."""
+    random = xorshift(20_260_101)
+    # The popularity of rank r is 1/r, in whole millionths.
+    ranks = list(accumulate(1_000_000 // rank for rank in range(1, 10_001)))
+
+    def popular():
+        return f"popular-{bisect(ranks, next(random) % ranks[-1])}"
+
+    keys = [popular() for _ in range(20_000)]
+    for number in range(5_000):  # every key of the scan comes once
+        keys += [f"scan-{number}", popular()]
+    keys += [f"loop-{number % 1_500}" for number in range(9_000)]
+    for number in range(11_000):
+        keys.append(popular() if next(random) % 4 else f"loop-{number % 400}")
+    assert len(keys) == 50_000
+    return keys
+
+
+TRACE = trace()
+
+
+def hits(cache, keys):
+    """Return for each request whether it was a hit; a miss is stored."""
+    answers = []
+    for key in keys:
+        found = cache.get(key) is not None
+        answers.append(found)
+        if not found:
+            cache.put(key, key)
+    return answers
+
+
+def test_trace_is_the_same_everywhere():
+    """Catch a generator that depends on the interpreter: then the counts mean nothing."""
+    checksum = 0
+    for key in TRACE:
+        for byte in key.encode():
+            checksum = (checksum * 16_777_619 ^ byte) & (2**64 - 1)
+    assert (checksum, len(set(TRACE))) == (36_134_413_601_205_650, 12_091)
+
+
+@pytest.mark.parametrize("cls", [MemoryCache, FrysCache])
+@pytest.mark.parametrize("policy", GOLDEN)
+def test_hits_on_the_trace_are_the_golden_ones(cls, policy):
+    """Catch a policy that evicts something else than it used to."""
+    counted = []
+    for size in SIZES:
+        cache = cls(size, policy=policy)
+        counted.append(sum(hits(cache, TRACE)))
+        assert cache.stats().hits == counted[-1]
+        assert cache.stats().misses == len(TRACE) - counted[-1]
+        assert cache.stats().evictions == cache.stats().inserts - len(cache)
+        cache._check()
+    assert tuple(counted) == GOLDEN[policy]
+
+
+@pytest.mark.parametrize("policy", GOLDEN)
+@pytest.mark.parametrize("size", SIZES)
+def test_every_request_is_answered_as_by_the_model(policy, size):
+    """Catch a policy that has the right count by wrong answers."""
+    cache, model = MemoryCache(size, policy=policy), ReferenceCache(size, policy=policy)
+    assert hits(cache, TRACE) == hits(model, TRACE)
+    assert list(cache) == model.order()
+
+
+@pytest.mark.parametrize("policy", GOLDEN)
+@pytest.mark.parametrize("size", SIZES)
+def test_batches_hit_as_single_requests_do(policy, size):
+    """Catch a batch that tells the policy of its hits in another order."""
+    cache, model = MemoryCache(size, policy=policy), ReferenceCache(size, policy=policy)
+    for start in range(0, len(TRACE), 100):
+        block = TRACE[start : start + 100]
+        for one in (cache, model):
+            found = one.get_many(block)
+            one.put_many((key, key) for key, value in zip(block, found, strict=True) if not value)
+    assert cache.stats().hits == model.stats().hits
+    assert list(cache) == model.order()
+
+
+if __name__ == "__main__":
+    for name in GOLDEN:
+        print(name, [sum(hits(ReferenceCache(size, policy=name), TRACE)) for size in SIZES])

@@ -1,0 +1,227 @@
+"""The cache beside the model that is obviously right, in step after step that hypothesis chooses.
+
+After every step both must agree on content, order, events and counters, and the cache's own recount
+must find nothing.  FRYS_SOAK=1 tries many more, and other, examples in every run.
+"""
+
+import copy
+import os
+
+from hostile import SameHash
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+)
+from kinds import KINDS, maker
+
+from frys_cache.testing import ReferenceCache
+
+BOUNDS = [1, 2, 3, 8, 100]
+ENDED = object()
+
+# Equal but of different types, equal hashes, the same hash for -1 and -2, hashes that wrap around.
+ODD_KEYS = [1, True, 1.0, 0, False, -0.0, -1, -2, -1.0, None, (), (1,), (True,), frozenset({1})]
+ODD_KEYS += ["", b"", "a", b"a", "1", b"1", "\u20ac", "\U0001f600", 2**61 - 1, 2**61, 2**64]
+
+keys = (
+    st.sampled_from(ODD_KEYS)
+    | st.integers(0, 9)
+    | st.builds(SameHash, st.integers(0, 5))
+    | st.text("ab", max_size=2)
+    | st.integers(0, 150)
+)
+values = st.sampled_from([None, 0, 1, 2.5, 300, 10**20, "x", b"x", (), [1], {"k": 1}, object()])
+numbers = st.sampled_from([1, -1, 0, 5, 2**70, 0.5])
+pairs = st.lists(st.tuples(keys, values), max_size=12)
+many_keys = st.lists(keys, max_size=12)
+default = st.sampled_from([None, ENDED, 5])
+
+VIEWS = {
+    "cache": lambda cache: cache,
+    "keys": lambda cache: cache.keys(),
+    "values": lambda cache: cache.values(),
+    "items": lambda cache: cache.items(),
+}
+
+
+def exact(thing):
+    """Return something equal only for a thing of the same types: 1 is not True here."""
+    if isinstance(thing, (list, tuple)):
+        return type(thing), [exact(member) for member in thing]
+    return type(thing), thing
+
+
+def outcome(call, cache):
+    """Return what a call answers, or the class of what it raises."""
+    try:
+        return exact(call(cache))
+    except Exception as error:
+        return "raised", type(error), exact(error.args) if type(error) is KeyError else None
+
+
+class CacheBesideModel(RuleBasedStateMachine):
+    """Do everything to a cache and to its model, and compare."""
+
+    iterators = Bundle("iterators")
+
+    @initialize(kind=st.sampled_from(sorted(KINDS)), bound=st.sampled_from(BOUNDS))
+    def start(self, kind, bound):
+        make = maker(kind)
+        self.told, self.expected = told, expected = [], []
+        # Functions and not bound methods: a deep copy would double what those belong to.
+        self.cache = make(bound, on_evict=lambda *event: told.append(event))
+        self.model = ReferenceCache(
+            bound, policy=make.policy, on_evict=lambda *event: expected.append(event)
+        )
+
+    def agree(self, call):
+        """Make the call on both sides; the answers must be the same."""
+        ours, theirs = outcome(call, self.cache), outcome(call, self.model)
+        assert ours == theirs
+
+    @rule(key=keys, value=values, way=st.sampled_from(["__setitem__", "put", "set"]))
+    def write(self, key, value, way):
+        self.agree(lambda cache: getattr(cache, way)(key, value))
+
+    @rule(key=keys, value=values, way=st.sampled_from(["add", "replace", "setdefault"]))
+    def write_if(self, key, value, way):
+        self.agree(lambda cache: getattr(cache, way)(key, value))
+
+    @rule(key=keys, delta=numbers)
+    def incr(self, key, delta):
+        self.agree(lambda cache: cache.incr(key, delta))
+
+    @rule(key=keys, way=st.sampled_from(["__getitem__", "get", "peek", "__contains__"]))
+    def read(self, key, way):
+        self.agree(lambda cache: getattr(cache, way)(key))
+
+    @rule(key=keys, default=default, way=st.sampled_from(["get", "peek", "pop"]))
+    def read_or_default(self, key, default, way):
+        self.agree(lambda cache: getattr(cache, way)(key, default))
+
+    @rule(key=keys, way=st.sampled_from(["__delitem__", "delete", "pop"]))
+    def remove(self, key, way):
+        self.agree(lambda cache: getattr(cache, way)(key))
+
+    @rule()
+    def popitem(self):
+        if self.model:
+            self.agree(lambda cache: cache.popitem())
+        else:
+            assert outcome(lambda cache: cache.popitem(), self.cache)[1] is KeyError
+
+    @rule(keys=many_keys, default=default)
+    def get_many(self, keys, default):
+        self.agree(lambda cache: cache.get_many(keys, default))
+
+    @rule(keys=many_keys)
+    def get_many_from_a_generator(self, keys):
+        self.agree(lambda cache: cache.get_many(key for key in keys))
+
+    @rule(pairs=pairs, way=st.sampled_from([list, tuple, iter, dict, dict.fromkeys]))
+    def put_many(self, pairs, way):
+        self.agree(lambda cache: cache.put_many(way(pairs)))
+
+    @rule(first=st.integers(0, 100), count=st.integers(0, 130), value=values)
+    def put_many_new(self, first, count, value):
+        self.agree(lambda cache: cache.put_many((n, value) for n in range(first, first + count)))
+
+    @rule(pairs=pairs, way=st.sampled_from([list, iter, dict]), words=st.booleans())
+    def update(self, pairs, way, words):
+        extra = {"a": 1, "b": 2} if words else {}
+        self.agree(lambda cache: cache.update(way(pairs), **extra))
+
+    @rule(pairs=pairs)
+    def ior(self, pairs):
+        self.cache |= dict(pairs)
+        self.model |= dict(pairs)
+
+    @rule(keys=many_keys)
+    def delete_many(self, keys):
+        self.agree(lambda cache: cache.delete_many(keys))
+
+    @rule(hazard=st.integers(0, 3))
+    def clear(self, hazard):
+        if not hazard:
+            self.agree(lambda cache: cache.clear())
+
+    @rule(way=st.sampled_from(["copy", copy.copy, "__or__"]))
+    def go_on_with_a_copy(self, way):
+        old = self.cache
+        if way == "__or__":
+            self.cache, self.model = old | {"a": 1}, self.model.copy()
+            self.model.update({"a": 1})
+        else:
+            self.cache = old.copy() if way == "copy" else way(old)
+            self.model = self.model.copy()
+        assert type(self.cache) is type(old)
+        assert (self.cache.maxsize, self.cache.policy) == (old.maxsize, old.policy)
+        old._check()
+
+    @rule(key=st.sampled_from([[], {}]), way=st.sampled_from(["get", "put", "pop", "incr", "add"]))
+    def use_an_unhashable_key(self, key, way):
+        arguments = (key, 1) if way in ("put", "add") else (key,)
+        self.agree(lambda cache: getattr(cache, way)(*arguments))
+
+    @rule(target=iterators, view=st.sampled_from(sorted(VIEWS)), backwards=st.booleans())
+    def start_iterator(self, view, backwards):
+        walk = reversed if backwards else iter
+        return walk(VIEWS[view](self.cache)), walk(VIEWS[view](self.model))
+
+    @rule(pair=iterators, steps=st.integers(1, 3))
+    def step_iterator(self, pair, steps):
+        for _ in range(steps):
+            ours, theirs = (next(iterator, ENDED) for iterator in pair)
+            assert exact(ours) == exact(theirs)
+
+    @rule(pair=consumes(iterators))
+    def exhaust_iterator(self, pair):
+        ours, theirs = map(list, pair)
+        assert exact(ours) == exact(theirs)
+
+    @rule(key=keys, value=values, others=many_keys)
+    def ask_views(self, key, value, others):
+        hashable = set(others)
+        self.agree(lambda cache: key in cache.keys())  # noqa: SIM118 - the view is what is asked
+        self.agree(lambda cache: value in cache.values())
+        self.agree(lambda cache: (key, value) in cache.items())
+        self.agree(lambda cache: cache.keys() & hashable)
+        self.agree(lambda cache: cache.keys() <= hashable)
+
+    @rule()
+    def compare_whole(self):
+        # items(), since dict(cache) reads through [] and counts.
+        assert self.cache == dict(self.model.items())
+        assert self.cache == self.cache.copy()
+        assert self.cache != {"no such key": 1}
+        assert repr(self.cache).startswith(f"{type(self.cache).__name__}({{")
+
+    @invariant()
+    def both_are_the_same(self):
+        if not hasattr(self, "cache"):
+            return
+        cache, model = self.cache, self.model
+        cache._check()
+        model._check()
+        assert len(cache) == cache.currsize == len(model) <= cache.maxsize
+        assert bool(cache) == bool(len(model))
+        assert exact(list(cache)) == exact(model.order())
+        assert exact(list(reversed(cache))) == exact(model.order()[::-1])
+        assert exact(list(cache.items())) == exact(list(model.items()))
+        assert exact(self.told) == exact(self.expected)
+        ours, theirs = cache.stats(), model.stats()
+        for name in ("hits", "misses", "requests", "entries", "inserts", "evictions"):
+            assert getattr(ours, name) == getattr(theirs, name), name
+        assert (ours.expirations, ours.listener_errors) == (0, 0)
+        assert cache.cache_info() == model.cache_info()
+
+
+TestCacheBesideModel = CacheBesideModel.TestCase
+if os.environ.get("FRYS_SOAK") != "1":
+    TestCacheBesideModel.settings = settings(max_examples=150, stateful_step_count=40)

@@ -1,0 +1,112 @@
+"""A program that merely uses the public names; type checkers read it, nobody runs it."""
+
+from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from typing import assert_type
+
+from frys_cache import (
+    MISSING,
+    CacheError,
+    CacheInfo,
+    CacheStats,
+    ConfigurationError,
+    EvictionCause,
+    EvictionPolicy,
+    FrysCache,
+    KeyTooLarge,
+    MemoryCache,
+)
+
+# Making one.
+
+ages: FrysCache[str, int] = FrysCache(100)
+by_policy: MemoryCache[str, int] = MemoryCache(max_entries=100, policy=EvictionPolicy.FIFO)
+by_name: MemoryCache[bytes, list[int]] = MemoryCache(100, policy="lru")
+
+
+def heard(key: str, value: int, cause: EvictionCause) -> None:
+    """Take an entry that has left."""
+    print(key, value, cause is EvictionCause.EVICTED)
+
+
+listened: FrysCache[str, int] = FrysCache(100, on_evict=heard)
+
+try:
+    FrysCache(0)
+except ConfigurationError as error:
+    assert_type(error, ConfigurationError)
+    as_value_error: ValueError = error
+
+# As a dict.
+
+ages["a"] = 1
+assert_type(ages["a"], int)
+assert_type("a" in ages, bool)
+assert_type(len(ages), int)
+assert_type(ages.get("a"), int | None)
+assert_type(ages.get("a", 0), int)
+assert_type(ages.get("a", "none"), int | str)
+assert_type(ages.pop("a"), int)
+assert_type(ages.pop("a", None), int | None)
+assert_type(ages.popitem(), tuple[str, int])
+assert_type(ages.setdefault("a", 1), int)
+assert_type(iter(ages), Iterator[str])
+assert_type(reversed(ages), Iterator[str])
+ages.update({"b": 2})
+ages.update([("c", 3)])
+ages |= {"d": 4}
+del ages["d"]
+ages.clear()
+
+keys: KeysView[str] = ages.keys()
+values: ValuesView[int] = ages.values()
+items: ItemsView[str, int] = ages.items()
+mapping: MutableMapping[str, int] = ages
+
+# Beyond a dict.
+
+ages.put("a", 1)
+ages.set("a", 1)
+assert_type(ages.add("a", 1), bool)
+assert_type(ages.replace("a", 1), bool)
+assert_type(ages.delete("a"), bool)
+assert_type(ages.incr("n"), int)
+assert_type(ages.peek("a"), int | None)
+assert_type(ages.get_many(["a", "b"]), list[int | None])
+assert_type(ages.get_many(["a", "b"], 0), list[int])
+ages.put_many({"a": 1})
+ages.put_many([("b", 2)])
+assert_type(ages.delete_many(["a", "b"]), int)
+
+found = ages.get("a", MISSING)
+if found is not MISSING:
+    assert_type(found, int)
+
+# What it tells of itself.
+
+assert_type(ages.stats(), CacheStats)
+assert_type(ages.stats().hit_ratio, float)
+assert_type(ages.stats().tiers["memory"].entries, int)
+assert_type(ages.cache_info(), CacheInfo)
+assert_type(ages.maxsize, int)
+assert_type(ages.currsize, int)
+assert_type(ages.policy, str)
+
+# Subclasses keep their type.
+
+
+class Doubling(FrysCache[str, int]):
+    """Make what is missing."""
+
+    def __missing__(self, key: str) -> int:
+        """Return a value for an absent key."""
+        return len(key) * 2
+
+
+assert_type(Doubling(10).copy(), Doubling)
+
+# Errors.
+
+
+def size_of(error: CacheError) -> int:
+    """Return the size that was refused."""
+    return error.size - error.max_size if isinstance(error, KeyTooLarge) else 0
