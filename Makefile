@@ -70,13 +70,13 @@ asan: .venv-asan/.ready-$(PYVER)  ## the whole suite under AddressSanitizer, Lea
 
 lint: .venv/.lint-$(PYVER)  ## ruff, mypy, stubtest of _core.pyi, clang-format
 	$(call say,ruff)
-	@.venv/bin/ruff check .
+	@.venv/bin/ruff check --output-format concise .
 	@.venv/bin/ruff format --check .
 	$(call say,mypy)
 	@.venv/bin/mypy
 	@.venv/bin/mypy tests/typing/api.py
 	$(call say,stubtest)
-	@.venv/bin/stubtest frys_cache._core --allowlist tests/typing/allowlist.txt
+	@.venv/bin/stubtest frys_cache._core
 	$(call say,clang-format)
 	@.venv/bin/clang-format --dry-run -Werror $(C_FILES)
 

@@ -1,8 +1,8 @@
 """The exception family: every error of the package derives from `CacheError`.
 
-Each class also derives from the builtin that fits, so `except ValueError` keeps working.  A miss is
-no error of the cache: it is a plain `KeyError`.  Exceptions of loaders, listeners' arguments and the
-`__eq__` of keys pass unchanged.
+Each class also derives from the builtin that fits, so `except ValueError` keeps working.  A miss
+is no error of the cache: it is a plain `KeyError`.  What foreign code raises, such as the `__eq__`
+of a key, passes unchanged.
 """
 
 from __future__ import annotations

@@ -122,4 +122,6 @@ class CacheStats(TierStats):
 class Clock(Protocol):
     """Monotonic time: a callable that returns seconds."""
 
-    def __call__(self) -> float: ...
+    def __call__(self) -> float:
+        """Return the seconds since some fixed moment."""
+        ...

@@ -10,6 +10,7 @@ Read from the environment:
 """
 
 import ast
+import gc
 import importlib.util
 import os
 import sysconfig
@@ -103,6 +104,12 @@ def is_missing(name):
         and not beside.with_suffix(".py").exists()
         and not beside.is_dir()
     )
+
+
+def pytest_collection_finish():
+    """Put thousands of collected tests out of the collector's sight: its tests take a third so."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):

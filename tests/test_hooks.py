@@ -2,10 +2,10 @@
 
 import pytest
 from child import run_quietly
-from frys_cache._core import HOOK_EVICT, HOOK_MISS, HOOK_REMOVE, HOOK_WRITE
 from hostile import Recorder, SameHash
 
 from frys_cache import MISSING, EvictionCause, FrysCache
+from frys_cache._core import HOOK_EVICT, HOOK_MISS, HOOK_REMOVE, HOOK_WRITE
 
 ALL = HOOK_MISS | HOOK_WRITE | HOOK_REMOVE | HOOK_EVICT
 

@@ -64,6 +64,8 @@ OUTSIDE = {
     "numpy": "cli/",
     # Test code that is shipped for authors of tiers.
     "pytest": "testing",
+    # Only read by type checkers, which bring it along.
+    "typing_extensions": "_core.pyi",
 }
 
 CYTHON_IMPORT = re.compile(
@@ -72,7 +74,7 @@ CYTHON_IMPORT = re.compile(
 
 
 def layer_of(path):
-    """Return the name of a source file in the table: its path without the suffix."""
+    """Return the name of a source file in the table of layers: its path without the suffix."""
     return path.relative_to(PACKAGE).with_suffix("").as_posix()
 
 
@@ -153,6 +155,8 @@ def wrong_arrows(path, layer, imports):
         for target, outside in resolve(path, module, names):
             if outside:
                 home = OUTSIDE.get(target)
+                if home == path.name:
+                    continue
                 fine = target in sys.stdlib_module_names or target in {"cython", "cpython", "libc"}
                 fine = fine or (home is not None and covers(home, layer))
             else:

@@ -192,7 +192,7 @@ def test_listener_may_do_anything_to_the_cache(make):
         lambda: repr(cache),
         lambda: cache.stats(),
         lambda: cache.update(cache),
-        lambda: gc.collect(),
+        lambda: gc.collect(0),
     ]
 
     def act(key, value, cause):

@@ -1,42 +1,33 @@
-"""Every Python block of the README runs as a reader would run it: copied out, alone."""
+"""The Python blocks of the README run, in order, as one session of a reader."""
 
 import doctest
 import re
-import sys
 from pathlib import Path
 
-import pytest
-
 README = Path(__file__).resolve().parent.parent / "README.md"
-TEXT = README.read_text(encoding="utf-8")
-BLOCKS = [
-    (TEXT.count("\n", 0, found.start()) + 1, found[1])
-    for found in re.finditer(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def test_readme_has_python_blocks():
-    """Catches a fence in another spelling, which would leave the README untested."""
-    assert BLOCKS
-
-
-@pytest.mark.parametrize(("line", "code"), BLOCKS, ids=[f"line{line}" for line, _ in BLOCKS])
-def test_readme_block_runs(line, code, tmp_path, monkeypatch):
+def test_readme_runs_from_top_to_bottom(tmp_path, monkeypatch):
     """Catches an example that promises what does not work."""
     monkeypatch.chdir(tmp_path)
+    text = README.read_text(encoding="utf-8")
     names = {"__name__": "__main__"}
-    if ">>>" in code:
-        run_doctest(code, names, line)
-    else:
-        exec(compile("\n" * line + code, README, "exec"), names)
+    blocks = list(BLOCK.finditer(text))
+    assert blocks, "no block fenced as python: is it spelled otherwise?"
+    for block in blocks:
+        line = text.count("\n", 0, block.start()) + 1
+        if ">>>" in block[1]:
+            run_session(block[1], names, line)
+        else:
+            exec(compile("\n" * line + block[1], README, "exec"), names)
 
 
-def run_doctest(code, names, line):
-    """Run an interactive session; fail with doctest's own report."""
+def run_session(code, names, line):
+    """Run an interactive session, which leaves its names behind; fail with doctest's own report."""
     test = doctest.DocTestParser().get_doctest(code, names, "README.md", str(README), line)
+    test.globs = names  # the parser made a copy
     report = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    runner.run(test, out=report.append)
-    sys.stdout.flush()
-    assert runner.tries > 0
+    runner.run(test, out=report.append, clear_globs=False)
     assert runner.failures == 0, "".join(report)
