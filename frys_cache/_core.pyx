@@ -54,9 +54,7 @@ cdef uint64_t seeds = int.from_bytes(os.urandom(8), "little")
 
 @cython.trashcan(True)
 cdef class MemoryCache:
-    """MemoryCache(max_entries=None, *, policy="lru", on_evict=None)
-    --
-
+    """MemoryCache(max_entries=None, *, policy='lru', on_evict=None)\n--\n
     A mapping of at most `max_entries` entries that evicts by `policy` when it is full.
 
     It is a complete `MutableMapping`; a hit costs less than that of a `dict`.  Every method is safe
@@ -247,8 +245,11 @@ cdef class MemoryCache:
         """
         return remove(self, key, NULL) != 0
 
+    @cython.embedsignature(False)  # the default is no literal
     def pop(self, key, default=MISSING):
-        """Remove a key and return its value; absent, `default`, or KeyError when there is none.
+        """pop(key[, default]): remove a key and return its value.
+
+        When it is absent: `default`, or KeyError when there is none.
 
         >>> MemoryCache.fromkeys("a", 1).pop("a")
         1
