@@ -134,47 +134,49 @@ fc_is_plain(PyObject *key)
     return PyUnicode_CheckExact(key) || PyBytes_CheckExact(key) || PyLong_CheckExact(key);
 }
 
+static inline int
+fc_same_int(PyObject *have, PyObject *want)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    return Py_SIZE(have) == Py_SIZE(want) &&
+           memcmp(((PyLongObject *)have)->ob_digit, ((PyLongObject *)want)->ob_digit,
+                  (size_t)Py_ABS(Py_SIZE(want)) * sizeof(digit)) == 0;
+#else
+    int overflow_have, overflow_want;
+    long long a = PyLong_AsLongLongAndOverflow(have, &overflow_have);
+    long long b = PyLong_AsLongLongAndOverflow(want, &overflow_want);
+    if (overflow_have != overflow_want) {
+        return FC_MISS;
+    }
+    return overflow_have == 0 ? a == b : FC_ASK;
+#endif
+}
+
 /* Equal hashes are given.  FC_ASK when only rich comparison can tell. */
 static inline int
 fc_same(PyObject *have, PyObject *want)
 {
-    if (!fc_is_plain(have) || !fc_is_plain(want)) {
-        return FC_ASK;
-    }
-    if (Py_TYPE(have) != Py_TYPE(want)) {
-        return FC_MISS;
-    }
-    if (PyUnicode_CheckExact(want)) {
+    if (PyUnicode_CheckExact(want) && PyUnicode_CheckExact(have)) {
         Py_ssize_t length = PyUnicode_GET_LENGTH(want);
         return PyUnicode_GET_LENGTH(have) == length &&
                PyUnicode_KIND(have) == PyUnicode_KIND(want) &&
                memcmp(PyUnicode_DATA(have), PyUnicode_DATA(want),
                       (size_t)length * PyUnicode_KIND(want)) == 0;
     }
-    if (PyBytes_CheckExact(want)) {
+    if (PyBytes_CheckExact(want) && PyBytes_CheckExact(have)) {
         Py_ssize_t length = PyBytes_GET_SIZE(want);
         return PyBytes_GET_SIZE(have) == length &&
                memcmp(PyBytes_AS_STRING(have), PyBytes_AS_STRING(want), (size_t)length) == 0;
     }
-#if PY_VERSION_HEX < 0x030C0000
-    return Py_SIZE(have) == Py_SIZE(want) &&
-           memcmp(((PyLongObject *)have)->ob_digit, ((PyLongObject *)want)->ob_digit,
-                  (size_t)Py_ABS(Py_SIZE(want)) * sizeof(digit)) == 0;
-#else
-    {
-        int overflow_have, overflow_want;
-        long long a = PyLong_AsLongLongAndOverflow(have, &overflow_have);
-        long long b = PyLong_AsLongLongAndOverflow(want, &overflow_want);
-        if (overflow_have == 0 && overflow_want == 0) {
-            return a == b;
-        }
-        return overflow_have == overflow_want ? FC_ASK : FC_MISS;
+    if (PyLong_CheckExact(want) && PyLong_CheckExact(have)) {
+        return fc_same_int(have, want);
     }
-#endif
+    return fc_is_plain(have) && fc_is_plain(want) ? FC_MISS : FC_ASK;
 }
 
 /* Look for a key without running anybody's code or touching a reference: FC_HIT and its place,
- * FC_MISS, or FC_ASK.  Needs no GIL while the caller is among the readers. */
+ * FC_MISS and the free slot where the search ended, or FC_ASK.  Needs no GIL while the caller is
+ * among the readers. */
 FC_INLINE int
 fc_probe(const fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t *place)
 {
@@ -195,6 +197,7 @@ fc_probe(const fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t *place)
             }
         }
         else if (slot.index == FC_NIL) {
+            *place = at;
             return FC_MISS;
         }
     }
@@ -297,6 +300,9 @@ fc_find_asking(fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t *place)
                 *place = index;
             }
         }
+        if (found == FC_MISS) {
+            *place = at;
+        }
     }
     if (q.list != q.few) {
         PyMem_Free(q.list);
@@ -304,7 +310,7 @@ fc_find_asking(fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t *place)
     return found;
 }
 
-/* FC_HIT and the place, FC_MISS or FC_ERROR.  What it says holds until the lock is let go. */
+/* FC_HIT and the place, FC_MISS and the slot, or FC_ERROR.  It holds until the lock is let go. */
 FC_INLINE int
 fc_find(fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t *place)
 {

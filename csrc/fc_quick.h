@@ -8,24 +8,33 @@
 
 #include "fc_access.h"
 
-/* The place of that object, or FC_NIL. */
+/* The first slot from home on that has the tag, or is free. */
 FC_INLINE uint32_t
-fc_probe_quick(const fc_cache *c, PyObject *key)
+fc_probe_quick(const fc_table *t, uint32_t tag)
+{
+    uint32_t at = fc_table_home(t, tag);
+    while (FC_UNLIKELY(t->slots[at].tag != tag && t->slots[at].index != FC_NIL)) {
+        at = fc_table_next(t, at);
+    }
+    return at;
+}
+
+/* The first place with the tag of a str or bytes that carries its hash, or FC_NIL. */
+FC_INLINE uint32_t
+fc_place_quick(const fc_cache *c, PyObject *key)
 {
     const fc_table *t = &c->store.table;
     Py_hash_t hash = fc_hash_cached(key);
-    uint32_t tag = fc_store_tag(&c->store, hash);
-    uint32_t at = fc_table_home(t, tag);
-    fc_slot slot = t->slots[at];
-    while (FC_UNLIKELY(slot.tag != tag && slot.index != FC_NIL)) {
-        at = fc_table_next(t, at);
-        slot = t->slots[at];
-    }
-    if (FC_LIKELY(slot.index != FC_NIL && hash != -1) &&
-        FC_LIKELY(c->store.slab.entries[slot.index].key == key)) {
-        return slot.index;
-    }
-    return FC_NIL;
+    uint32_t slot = fc_probe_quick(t, fc_store_tag(&c->store, hash));
+    return FC_LIKELY(hash != -1) ? t->slots[slot].index : FC_NIL;
+}
+
+/* Whether the entry there has a key equal to one that carries its hash. */
+static inline bool
+fc_equals(const fc_cache *c, uint32_t at, PyObject *key)
+{
+    const fc_entry *e = &c->store.slab.entries[at];
+    return e->hash == fc_hash_cached(key) && fc_same(e->key, key) == FC_HIT;
 }
 
 FC_NOINLINE FC_NONNULL static PyObject *
@@ -36,87 +45,113 @@ fc_hit_called(fc_cache *c, uint32_t at)
     return value;
 }
 
-/* A new reference, or NULL.  The commonest policy is inlined, 1 ns. */
+/* A hit of the very object: a new reference.  Under lru nothing is called. */
 FC_INLINE PyObject *
-fc_get_quick(fc_cache *c, PyObject *key)
+fc_hit_quick(fc_cache *c, uint32_t at)
 {
-    uint32_t at;
-    FC_LOCK(c);
-    at = fc_probe_quick(c, key);
-    if (FC_LIKELY(at != FC_NIL)) {
-        PyObject *value;
-        if (FC_UNLIKELY(c->store.on_hit != lru_on_hit)) {
-            return fc_hit_called(c, at);
-        }
-        value = c->store.slab.entries[at].value;
-        Py_INCREF(value);
-        c->store.hits++;
-        lru_on_hit(&c->store, at);
-        FC_UNLOCK(c);
-        return value;
+    PyObject *value;
+    if (FC_UNLIKELY(c->store.on_hit != lru_on_hit)) {
+        return fc_hit_called(c, at);
     }
+    value = fc_hit(c, at);
     FC_UNLOCK(c);
-    return NULL;
-}
-
-/* A new reference to the value of a plain key, or NULL for anything but a hit. */
-static inline PyObject *
-fc_get_plain(fc_cache *c, PyObject *key)
-{
-    PyObject *value = NULL;
-    uint32_t at;
-    if (fc_is_plain(key)) {
-        Py_hash_t hash = fc_hash(key);
-        FC_LOCK(c);
-        if (fc_probe(c, key, hash, &at) == FC_HIT) {
-            value = fc_hit(c, at);
-        }
-        FC_UNLOCK(c);
-    }
     return value;
 }
 
-/* What comes next, kept out of line so that the quick ways have no frame: a plain key, and then what
- * Cython generated. */
-FC_NOINLINE static PyObject *
-fc_item_else(fc_cache *c, PyObject *self, PyObject *key, binaryfunc generated)
+/* A hit of an equal object, or NULL. */
+static inline PyObject *
+fc_hit_equal(fc_cache *c, uint32_t at, PyObject *key)
 {
-    PyObject *value = fc_get_plain(c, key);
+    PyObject *value = at != FC_NIL && fc_equals(c, at, key) ? fc_hit(c, at) : NULL;
+    FC_UNLOCK(c);
+    return value;
+}
+
+/* Out of line, so that the quick ways have no frame: an equal object, then what Cython generated. */
+FC_NOINLINE static PyObject *
+fc_item_else(fc_cache *c, uint32_t at, PyObject *self, PyObject *key, binaryfunc generated)
+{
+    PyObject *value = fc_hit_equal(c, at, key);
     return value != NULL ? value : generated(self, key);
 }
 
+typedef PyObject *(*fc_fastcall)(PyObject *, PyObject **, Py_ssize_t, PyObject *);
+
 FC_NOINLINE static PyObject *
-fc_get_else(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count,
-            PyObject *(*generated)(PyObject *, PyObject **, Py_ssize_t, PyObject *))
+fc_get_else(fc_cache *c, uint32_t at, PyObject *self, PyObject **args, Py_ssize_t count,
+            fc_fastcall generated)
 {
-    PyObject *value = fc_get_plain(c, args[0]);
+    PyObject *value = fc_hit_equal(c, at, args[0]);
     return value != NULL ? value : generated(self, args, count, NULL);
 }
 
-/* The old value, which is the caller's to release, or NULL. */
+/* c[key] */
 FC_INLINE PyObject *
-fc_put_quick(fc_cache *c, PyObject *key, PyObject *value)
+fc_item_quick(fc_cache *c, PyObject *self, PyObject *key, binaryfunc generated)
 {
-    PyObject *old = NULL;
     uint32_t at;
     FC_LOCK(c);
-    at = fc_probe_quick(c, key);
-    if (FC_LIKELY(at != FC_NIL && c->readers == NULL && c->generations == NULL)) {
-        fc_entry *e = &c->store.slab.entries[at];
-        if (FC_LIKELY(Py_TYPE((PyObject *)e->value) == Py_TYPE(value))) {
-            old = e->value;
-            Py_INCREF(value);
-            e->value = value;
-            if (FC_LIKELY(c->store.on_hit == lru_on_hit)) {
-                lru_on_hit(&c->store, at);
-            }
-            else {
-                c->store.on_hit(&c->store, at);
+    at = fc_place_quick(c, key);
+    if (FC_LIKELY(at != FC_NIL) && FC_LIKELY(c->store.slab.entries[at].key == key)) {
+        return fc_hit_quick(c, at);
+    }
+    return fc_item_else(c, at, self, key, generated);
+}
+
+/* c.get(key) and c.get(key, default) */
+FC_INLINE PyObject *
+fc_get_quick(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count, fc_fastcall generated)
+{
+    uint32_t at;
+    FC_LOCK(c);
+    at = fc_place_quick(c, args[0]);
+    if (FC_LIKELY(at != FC_NIL) && FC_LIKELY(c->store.slab.entries[at].key == args[0])) {
+        return fc_hit_quick(c, at);
+    }
+    return fc_get_else(c, at, self, args, count, generated);
+}
+
+FC_NOINLINE static int
+fc_insert_called(fc_cache *c, PyObject *key, uint32_t slot, PyObject *value)
+{
+    fc_exits few;
+    int done;
+    fc_exits_init(&few, false);
+    done = fc_insert(c, key, fc_hash_cached(key), slot, value, &few);
+    FC_UNLOCK(c);
+    fc_release(&few, &c->alloc);
+    return done == FC_OK ? 1 : FC_ERROR;
+}
+
+/* c[key] = value without hooks and listener: 1 done, 0 not done, FC_ERROR. */
+FC_INLINE int
+fc_assign_quick(fc_cache *c, PyObject *key, PyObject *value)
+{
+    const fc_table *t = &c->store.table;
+    Py_hash_t hash = fc_hash_cached(key);
+    uint32_t slot, at;
+    FC_LOCK(c);
+    slot = fc_probe_quick(t, fc_store_tag(&c->store, hash));
+    at = t->slots[slot].index;
+    if (FC_LIKELY(hash != -1 && c->readers == NULL && c->generations == NULL)) {
+        if (at == FC_NIL) {
+            return fc_insert_called(c, key, slot, value);
+        }
+        if (FC_LIKELY(c->store.slab.entries[at].key == key) || fc_equals(c, at, key)) {
+            fc_entry *e = &c->store.slab.entries[at];
+            PyObject *old = e->value;
+            if (FC_LIKELY(Py_TYPE(old) == Py_TYPE(value))) {
+                Py_INCREF(value);
+                e->value = value;
+                fc_touch(c, at);
+                FC_UNLOCK(c);
+                Py_DECREF(old);
+                return 1;
             }
         }
     }
     FC_UNLOCK(c);
-    return old;
+    return 0;
 }
 
 #endif

@@ -100,11 +100,10 @@ fc_store_reserve(fc_store *s)
     return s->policy->reserve == NULL ? FC_OK : s->policy->reserve(s);
 }
 
-/* Put in an entry that is not there; room is reserved.  Returns its place. */
-static inline uint32_t
-fc_store_add(fc_store *s, void *key, void *value, int64_t hash, uint8_t flags)
+/* Fill a place that the table points at, and tell the policy. */
+FC_INLINE void
+fc_store_settle(fc_store *s, uint32_t at, void *key, void *value, int64_t hash, uint8_t flags)
 {
-    uint32_t at = fc_slab_take(&s->slab);
     fc_entry *e = &s->slab.entries[at];
     e->key = key;
     e->value = value;
@@ -113,11 +112,35 @@ fc_store_add(fc_store *s, void *key, void *value, int64_t hash, uint8_t flags)
     e->serial = (uint32_t)s->version++;
     e->bits = 0;
     e->flags = flags;
-    fc_table_insert(&s->table, fc_store_tag(s, hash), at);
-    s->count++;
     s->inserts++;
     s->policy->on_add(s, at);
+}
+
+/* Put in an entry that is not there; room is reserved.  Returns its place. */
+static inline uint32_t
+fc_store_add(fc_store *s, void *key, void *value, int64_t hash, uint8_t flags)
+{
+    uint32_t at = fc_slab_take(&s->slab);
+    fc_table_insert(&s->table, fc_store_tag(s, hash), at);
+    s->count++;
+    fc_store_settle(s, at, key, value, hash, flags);
     return at;
+}
+
+/* Put in an entry in the place of another that is evicted.  slot is where a search for it has
+ * ended; it goes in before the other goes out, so that nothing shifts in between. */
+static inline void
+fc_store_replace(fc_store *s, uint32_t at, uint32_t slot, void *key, void *value, int64_t hash,
+                 uint8_t flags)
+{
+    uint32_t tag = fc_store_tag(s, s->slab.entries[at].hash);
+    uint32_t old = fc_table_locate(&s->table, tag, at);
+    s->policy->on_remove(s, at, FC_EVICTED);
+    fc_table_put(&s->table, slot, fc_store_tag(s, hash), at);
+    fc_table_remove(&s->table, old);
+    s->evictions++;
+    s->version++;
+    fc_store_settle(s, at, key, value, hash, flags);
 }
 
 /* Take an entry out.  Its key and value are the caller's, read before. */

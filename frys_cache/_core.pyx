@@ -92,7 +92,10 @@ cdef class MemoryCache:
         return fc_get(self.c, key)
 
     cdef int write(self, PyObject *key, PyObject *value) except -1:
-        return put_value(self, key, value, FC_PUT)
+        cdef int done = 0
+        if self.watch == 0:
+            done = fc_assign_quick(self.c, key, value)
+        return done if done else put_value(self, key, value, FC_PUT)
 
     cdef int pin(self) except -1:
         return begin_reading(self)

@@ -118,9 +118,9 @@ cdef int put_many(MemoryCache self, object items) except -1:
     cdef fc_exits *out = enter(self, &few)  # listeners hear of the batch when all of it is in
     try:
         if type(items) is dict and not self.watch & HOOK_WRITE:
-            put_dict(self, items)
+            put_dict(self, items, out)
         elif type(items) is list and not self.watch & HOOK_WRITE:
-            put_list(self, items)
+            put_list(self, items, out)
         else:  # one by one: a hook, or an iterable that may look at the cache
             if isinstance(items, Mapping):
                 items = list(items.items()) if type(items) is dict else items.items()
@@ -149,7 +149,7 @@ cdef Py_ssize_t remove_many(MemoryCache self, object keys) except -1:
     return count
 
 
-cdef int put_dict(MemoryCache self, dict source) except -1:
+cdef int put_dict(MemoryCache self, dict source, fc_exits *out) except -1:
     cdef PyObject *keys[FC_BATCH]
     cdef PyObject *values[FC_BATCH]
     cdef Py_ssize_t at = 0, size = len(source), count = FC_BATCH
@@ -157,13 +157,13 @@ cdef int put_dict(MemoryCache self, dict source) except -1:
         count = 0
         while count < FC_BATCH and PyDict_Next(source, &at, &keys[count], &values[count]):
             count += 1
-        put_batch(self, keys, values, count)
+        put_batch(self, keys, values, count, out)
         if len(source) != size:
             raise RuntimeError("dictionary changed size during put_many")
     return 0
 
 
-cdef int put_list(MemoryCache self, list pairs) except -1:
+cdef int put_list(MemoryCache self, list pairs, fc_exits *out) except -1:
     cdef PyObject *keys[FC_BATCH]
     cdef PyObject *values[FC_BATCH]
     cdef PyObject *pair
@@ -179,7 +179,7 @@ cdef int put_list(MemoryCache self, list pairs) except -1:
             count += 1
             at += 1
         if count:
-            put_batch(self, keys, values, count)
+            put_batch(self, keys, values, count, out)
         elif at < len(pairs):
             key, value = pairs[at]
             at += 1
@@ -187,24 +187,20 @@ cdef int put_list(MemoryCache self, list pairs) except -1:
     return 0
 
 
-cdef int put_batch(MemoryCache self, PyObject **keys, PyObject **values,
-                   Py_ssize_t count) except -1:
+cdef int put_batch(MemoryCache self, PyObject **keys, PyObject **values, Py_ssize_t count,
+                   fc_exits *out) except -1:
     """Put up to FC_BATCH entries, borrowed from a container that foreign code may change."""
-    cdef fc_exits few
-    cdef fc_exits *out
-    cdef Py_ssize_t done = 0, at
-    out = enter(self, &few)
-    try:
-        if fc_exits_reserve(out, &self.c.alloc, 2 * FC_BATCH) != 0:
-            raise MemoryError
-        done = fc_put_run(self.c, keys, values, count, out)
-        for at in range(done, count):
-            Py_INCREF(keys[at])
-            Py_INCREF(values[at])
-    finally:
-        leave(self, out)  # the first moment at which foreign code runs
+    cdef Py_ssize_t done, at
+    if fc_exits_reserve(out, &self.c.alloc, 2 * FC_BATCH) != 0:
+        raise MemoryError
+    done = fc_put_run(self.c, keys, values, count, out)
+    for at in range(done, count):
+        Py_INCREF(keys[at])
+        Py_INCREF(values[at])
     at = done
     try:
+        if not out.audience:
+            fc_let_go(out)  # the first moment at which foreign code runs
         while done < count:
             done += 1
             put_value(self, keys[done - 1], values[done - 1], FC_PUT)

@@ -72,6 +72,7 @@ cdef extern from "fc_access.h":
 
     void fc_exits_init(fc_exits *x, bint audience) noexcept
     int fc_exits_reserve(fc_exits *x, fc_alloc *alloc, size_t more) noexcept
+    void fc_let_go(fc_exits *x) noexcept
     void fc_release(fc_exits *x, fc_alloc *alloc) noexcept
     void fc_release_store(fc_store *s) noexcept
     int fc_visit(const fc_cache *c, visitproc visit, void *arg) noexcept
@@ -85,3 +86,6 @@ cdef extern from "Python.h":
     void Py_INCREF(PyObject *o)
     void Py_DECREF(PyObject *o)
     void Py_XDECREF(PyObject *o)
+
+cdef extern from "fc_quick.h":
+    int fc_assign_quick(fc_cache *c, PyObject *key, PyObject *value) noexcept

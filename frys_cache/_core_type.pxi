@@ -29,12 +29,10 @@ cdef extern from *:
     unsigned long Py_TPFLAGS_MAPPING
 
 cdef extern from "fc_quick.h":
-    PyObject *fc_get_quick(fc_cache *c, PyObject *key) noexcept
-    PyObject *fc_put_quick(fc_cache *c, PyObject *key, PyObject *value) noexcept
-    PyObject *fc_item_else(fc_cache *c, PyObject *self, PyObject *key,
-                           subscript generated) noexcept
-    PyObject *fc_get_else(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count,
-                          fastcall generated) noexcept
+    PyObject *fc_item_quick(fc_cache *c, PyObject *self, PyObject *key,
+                            subscript generated) noexcept
+    PyObject *fc_get_quick(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count,
+                           fastcall generated) noexcept
 
 cdef Type *kind = <Type *>MemoryCache
 cdef PyMethodDef *get_method = fc_method_of(MemoryCache.__dict__["get"])
@@ -61,29 +59,23 @@ cdef int clear_cycles(PyObject *self) noexcept:
 # The three calls that hot loops are made of, without the stack frames of generated code.
 
 cdef PyObject *quick_item(PyObject *self, PyObject *key) noexcept:
-    cdef fc_cache *c = (<MemoryCache>self).c
-    cdef PyObject *value = fc_get_quick(c, key)
-    return value if value is not NULL else fc_item_else(c, self, key, generated_item)
+    return fc_item_quick((<MemoryCache>self).c, self, key, generated_item)
 
 
 cdef PyObject *quick_get(PyObject *self, PyObject **args, Py_ssize_t count,
                          PyObject *names) noexcept:
-    cdef fc_cache *c = (<MemoryCache>self).c
-    cdef PyObject *value
-    if names is not NULL or (count != 1 and count != 2):
-        return generated_get(self, args, count, names)
-    value = fc_get_quick(c, args[0])
-    return value if value is not NULL else fc_get_else(c, self, args, count, generated_get)
+    if names is NULL and (count == 1 or count == 2):
+        return fc_get_quick((<MemoryCache>self).c, self, args, count, generated_get)
+    return generated_get(self, args, count, names)
 
 
 cdef int quick_assign(PyObject *self, PyObject *key, PyObject *value) noexcept:
-    cdef PyObject *old = NULL
+    cdef int done = 0
     if value is not NULL and (<MemoryCache>self).watch == 0:
-        old = fc_put_quick((<MemoryCache>self).c, key, value)
-    if old is NULL:
+        done = fc_assign_quick((<MemoryCache>self).c, key, value)
+    if done == 0:
         return generated_assign(self, key, value)
-    Py_DECREF(old)
-    return 0
+    return 0 if done == 1 else -1
 
 
 def _rehome(type home, type final):

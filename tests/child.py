@@ -18,16 +18,23 @@ GIL_NOTICE = "ignore:The global interpreter lock:RuntimeWarning"
 FORK_NOTICE = "ignore:This process:DeprecationWarning"
 
 
-def run(source, *args, seconds=120):
-    """Run `source` with `args` in sys.argv; return the CompletedProcess with text output."""
+def run(source, *args, seconds=120, leaks=True):
+    """Run `source` with `args` in sys.argv; return the CompletedProcess with text output.
+
+    leaks: whether a sanitizer, if there is one, looks for leaks.  An interpreter that ends beside
+    daemon threads leaks what they hold, whatever they run.
+    """
     package_home = str(Path(frys_cache.__file__).parents[1])
     path = [package_home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    if not leaks:
+        env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
     return subprocess.run(
         [
             *(sys.executable, "-P", "-X", "faulthandler", "-W", GIL_NOTICE, "-W", FORK_NOTICE),
             *("-c", textwrap.dedent(source), *map(str, args)),
         ],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        env=env,
         capture_output=True,
         text=True,
         timeout=seconds,
@@ -35,9 +42,9 @@ def run(source, *args, seconds=120):
     )
 
 
-def run_quietly(source, *args, seconds=120):
+def run_quietly(source, *args, **options):
     """Run `source`; fail unless it ends with exit code 0 and nothing on stderr; return stdout."""
-    done = run(source, *args, seconds=seconds)
+    done = run(source, *args, **options)
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert done.stderr == "", done.stderr
     return done.stdout

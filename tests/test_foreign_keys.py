@@ -88,6 +88,32 @@ def test_read_during_whose_comparison_the_key_is_deleted_answers_one_or_the_othe
         assert answer in (2, "default", None, True, False, [2], ["default"])
 
 
+@every_policy
+def test_tuple_that_leaves_while_it_is_compared_is_kept_until_the_end(make):
+    """Catch a stored key that is released in the middle of its own comparison."""
+    touched = []
+
+    class Spy(SameHash):
+        __hash__ = SameHash.__hash__
+
+        def __eq__(self, other):
+            touched.append(self)
+            return True
+
+    def leave_and_take_its_place(cache, junk):
+        cache.clear()
+        junk.extend((Spy("x"), Spy("y"), Spy("z")) for _ in range(100))
+
+    for operation in OPERATIONS.values():
+        cache, junk = make(8), []
+        cache[(SameHash(1), SameHash(2), SameHash(3))] = 5
+        act = lambda cache=cache, junk=junk: leave_and_take_its_place(cache, junk)  # noqa: E731
+        operation(cache, (SameHash(1, on_compare=act), SameHash(2), SameHash(3)), 7)
+        assert len(junk) == 100
+        assert touched == []
+        cache._check()
+
+
 @pytest.mark.parametrize("kind", ["memory-lru", "memory-fifo", "frys-auto"])
 def test_key_that_inserts_at_every_comparison_ends(kind):
     """Catch a lookup that starts again for ever, because every comparison changes the table."""

@@ -10,6 +10,10 @@ from child import run, run_quietly
 from kinds import every_class
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="NOTICE: no fork here")
+not_sanitized = pytest.mark.skipif(
+    os.environ.get("FRYS_SANITIZED") == "1",
+    reason="NOTICE: sanitized: time and size mean nothing",
+)
 CLASSES = ["MemoryCache", "FrysCache"]
 
 
@@ -225,7 +229,7 @@ def test_interpreter_exits_quietly_with(cls, body):
         import frys_cache
         cls = frys_cache.{cls}
     """
-    run_quietly(head + body, seconds=60)
+    run_quietly(head + body, seconds=60, leaks="daemon=True" not in body)
 
 
 def test_sub_interpreter_imports_or_says_why_not():
@@ -268,9 +272,7 @@ def test_sub_interpreter_imports_or_says_why_not():
     assert done.stdout == "done\n"
 
 
-@pytest.mark.skipif(
-    os.environ.get("FRYS_SANITIZED") == "1", reason="NOTICE: sanitized, time means nothing"
-)
+@not_sanitized
 @every_class
 def test_collection_does_not_visit_a_million_atoms(cls):
     """Catch a collector that walks entries which no cycle can run through."""
@@ -310,6 +312,7 @@ def test_importing_the_package_imports_little():
 
 if sys.platform == "linux":
 
+    @not_sanitized
     @every_class
     def test_dropped_caches_give_their_memory_back(cls):
         """Catch a store, a table or a queue that is never freed."""
