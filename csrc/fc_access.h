@@ -92,6 +92,53 @@ fc_contains(fc_cache *c, PyObject *key)
     return found;
 }
 
+/* ---- iterate ------------------------------------------------------------------------------ */
+
+/* Note where all entries are, in order; the caller frees it with PyMem_Free.  NULL: no memory. */
+static inline fc_ref *
+fc_snapshot(fc_cache *c, Py_ssize_t *count)
+{
+    const fc_entry *entries;
+    fc_ref *refs;
+    FC_LOCK(c);
+    *count = c->store.count;
+    entries = c->store.slab.entries;
+    refs = PyMem_Malloc((size_t)(*count + 1) * sizeof *refs);
+    if (refs != NULL) {
+        /* The order goes into the upper half, and is spread out from there. */
+        uint32_t *order = (uint32_t *)refs + *count;
+        fc_store_order(&c->store, order);
+        for (Py_ssize_t i = 0; i < *count; i++) {
+            fc_ref ref = {order[i], entries[order[i]].serial};
+            refs[i] = ref;
+        }
+    }
+    FC_UNLOCK(c);
+    return refs;
+}
+
+/* New references to what such an entry holds, if it is still there; NULL asks for neither. */
+static inline bool
+fc_fetch(fc_cache *c, fc_ref ref, PyObject **key, PyObject **value)
+{
+    bool there;
+    FC_LOCK(c);
+    there = fc_slab_holds(&c->store.slab, ref.index, ref.serial);
+    if (there) {
+        const fc_entry *e = &c->store.slab.entries[ref.index];
+        if (key != NULL) {
+            *key = e->key;
+            Py_INCREF(*key);
+        }
+        if (value != NULL) {
+            *value = e->value;
+            Py_INCREF(*value);
+        }
+    }
+    FC_UNLOCK(c);
+    return there;
+}
+
 /* ---- change ------------------------------------------------------------------------------- */
 
 typedef enum fc_mode { FC_PUT, FC_PUT_NEW, FC_PUT_OLD } fc_mode;
@@ -403,58 +450,6 @@ fc_fill(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, uint64_t to
     }
     FC_UNLOCK(c);
     return done;
-}
-
-/* ---- the cycle collector ------------------------------------------------------------------ */
-
-/* Nothing to visit while no entry can be part of a cycle: millions of str and int cost nothing. */
-static inline int
-fc_visit(const fc_cache *c, visitproc visit, void *arg)
-{
-    if (c->containers == 0) {
-        return 0;
-    }
-    for (uint32_t at = FC_LISTS; at < c->store.slab.used; at++) {
-        const fc_entry *e = &c->store.slab.entries[at];
-        if (e->flags & FC_ENTRY_CONTAINER && e->key != NULL) {
-            Py_VISIT((PyObject *)e->key);
-            Py_VISIT((PyObject *)e->value);
-        }
-    }
-    return 0;
-}
-
-/* Empty the store for the collector, one entry at a time: needs no memory, and foreign code may use
- * the store all the while. */
-static inline void
-fc_drop_all(fc_cache *c)
-{
-    for (uint32_t at = FC_LISTS; at < c->store.slab.used; at++) {
-        if (c->store.slab.entries[at].key != NULL) {
-            fc_exits out;
-            fc_exits_init(&out, false);
-            fc_evict(c, at, FC_CLEARED, &out);
-            fc_release(&out, &c->alloc);
-        }
-    }
-}
-
-/* Recount the containers too; NULL, or what is wrong. */
-static inline const char *
-fc_cache_check(const fc_cache *c)
-{
-    uint64_t containers = 0;
-    for (uint32_t at = FC_LISTS; at < c->store.slab.used; at++) {
-        const fc_entry *e = &c->store.slab.entries[at];
-        if (e->key != NULL) {
-            if (e->flags != fc_flags(e->key, e->value)) {
-                return "cache: an entry's flags do not fit its key and value";
-            }
-            containers += e->flags & FC_ENTRY_CONTAINER;
-        }
-    }
-    return containers == c->containers ? fc_store_check(&c->store)
-                                       : "cache: the count of containers is off";
 }
 
 #endif

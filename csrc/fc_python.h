@@ -46,6 +46,11 @@ typedef struct fc_turn {
     fc_exits exits; /* what to tell at its end */
 } fc_turn;
 
+/* This entry, and not a later one in its place. */
+typedef struct fc_ref {
+    uint32_t index, serial;
+} fc_ref;
+
 typedef struct fc_cache {
     fc_store store;
     uint64_t containers; /* entries that a reference cycle may run through */
@@ -205,14 +210,10 @@ fc_probe(const fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t *place)
 
 /* ---- asking foreign keys ------------------------------------------------------------------ */
 
-typedef struct fc_asked {
-    uint32_t index, serial; /* this entry, and not a later one in its place */
-} fc_asked;
-
 typedef struct fc_inquiry {
-    fc_asked *list;
+    fc_ref *list;
     uint32_t count, room;
-    fc_asked few[8];
+    fc_ref few[8];
 } fc_inquiry;
 
 static inline bool
@@ -235,7 +236,7 @@ fc_inquiry_add(fc_inquiry *q, uint32_t index, uint32_t serial)
         return FC_ERROR;
     }
     if (q->count == q->room) {
-        fc_asked *list = PyMem_Malloc(2 * q->room * sizeof *list);
+        fc_ref *list = PyMem_Malloc(2 * q->room * sizeof *list);
         if (list == NULL) {
             PyErr_NoMemory();
             return FC_ERROR;

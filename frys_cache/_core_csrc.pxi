@@ -14,12 +14,9 @@ cdef extern from "fc_access.h":
     ctypedef struct fc_alloc:
         long long fail_after
     ctypedef struct fc_entry:
-        PyObject *key
         PyObject *value
-        uint32_t serial
     ctypedef struct fc_slab:
         fc_entry *entries
-        uint32_t used
     ctypedef struct fc_store:
         fc_slab slab
         uint32_t count
@@ -32,6 +29,8 @@ cdef extern from "fc_access.h":
         fc_exit *items
         size_t count
         bint audience
+    ctypedef struct fc_ref:
+        pass
     ctypedef struct fc_turn:
         unsigned long depth
         fc_exits exits
@@ -49,15 +48,14 @@ cdef extern from "fc_access.h":
     fc_cache *fc_cache_new(const fc_policy *policy, uint32_t max_entries, uint64_t seed) noexcept
     int fc_cache_configure(fc_cache *c, const fc_policy *policy, uint32_t max_entries) noexcept
     void fc_cache_free(fc_cache *c) noexcept
-    const char *fc_cache_check(const fc_cache *c) noexcept
-    void fc_store_order(const fc_store *s, uint32_t *out) noexcept
-    bint fc_slab_holds(const fc_slab *s, uint32_t at, uint32_t serial) noexcept
 
     # Those that say `except` have set an exception; FC_BUSY means: await_readers, then again.
     Py_hash_t fc_hash(PyObject *key) except -1
     int fc_probe(const fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t *place) noexcept nogil
     PyObject *fc_get(fc_cache *c, PyObject *key) except? NULL
     PyObject *fc_peek(fc_cache *c, PyObject *key) except? NULL
+    fc_ref *fc_snapshot(fc_cache *c, Py_ssize_t *count) noexcept
+    bint fc_fetch(fc_cache *c, fc_ref ref, PyObject **key, PyObject **value) noexcept
     int fc_contains(fc_cache *c, PyObject *key) except -1
     int fc_put(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, fc_mode mode,
                fc_exits *out) except -1
@@ -75,8 +73,6 @@ cdef extern from "fc_access.h":
     void fc_let_go(fc_exits *x) noexcept
     void fc_release(fc_exits *x, fc_alloc *alloc) noexcept
     void fc_release_store(fc_store *s) noexcept
-    int fc_visit(const fc_cache *c, visitproc visit, void *arg) noexcept
-    void fc_drop_all(fc_cache *c) noexcept
 
     # A cast that hands a new reference over.
     object fc_steal "(PyObject *)" (PyObject *owned)
@@ -89,3 +85,8 @@ cdef extern from "Python.h":
 
 cdef extern from "fc_quick.h":
     int fc_assign_quick(fc_cache *c, PyObject *key, PyObject *value) noexcept
+
+cdef extern from "fc_collect.h":
+    int fc_visit(const fc_cache *c, visitproc visit, void *arg) noexcept
+    void fc_drop_all(fc_cache *c) noexcept
+    const char *fc_cache_check(const fc_cache *c) noexcept

@@ -16,14 +16,12 @@ cdef class _Iterator:
     """Iterates over keys, values or items of a cache, as they were when it was made."""
 
     cdef MemoryCache cache
-    cdef uint32_t *places
-    cdef uint32_t *serials
+    cdef fc_ref *refs
     cdef Py_ssize_t at, step, left
     cdef int kind
 
     def __dealloc__(self):
-        PyMem_Free(self.places)
-        PyMem_Free(self.serials)
+        PyMem_Free(self.refs)
 
     def __iter__(self):
         return self
@@ -32,41 +30,34 @@ cdef class _Iterator:
         return self.left
 
     def __next__(self):
-        cdef fc_slab *slab
-        cdef fc_entry *e
-        cdef uint32_t place, serial
+        cdef PyObject *key = NULL
+        cdef PyObject *value = NULL
+        cdef fc_ref ref
         while self.left > 0:
-            place = self.places[self.at]
-            serial = self.serials[self.at]
+            ref = self.refs[self.at]
             self.at += self.step
             self.left -= 1
-            slab = &self.cache.c.store.slab
-            if fc_slab_holds(slab, place, serial):
-                e = &slab.entries[place]
+            if fc_fetch(self.cache.c, ref, &key if self.kind != VALUES else NULL,
+                        &value if self.kind != KEYS else NULL):
                 if self.kind == KEYS:
-                    return <object>e.key
+                    return fc_steal(key)
                 if self.kind == VALUES:
-                    return <object>e.value
-                return (<object>e.key, <object>e.value)
+                    return fc_steal(value)
+                return (fc_steal(key), fc_steal(value))
         raise StopIteration
 
 
 cdef _Iterator iterate(MemoryCache cache, int kind, bint backwards):
     cdef _Iterator i = _Iterator.__new__(_Iterator)
-    cdef fc_store *s = &cache.c.store
-    cdef Py_ssize_t count = s.count
+    cdef Py_ssize_t count
+    i.refs = fc_snapshot(cache.c, &count)
+    if i.refs is NULL:
+        raise MemoryError
     i.cache = cache
     i.kind = kind
     i.left = count
     i.step = -1 if backwards else 1
     i.at = count - 1 if backwards else 0
-    i.places = <uint32_t *>PyMem_Malloc((count + 1) * sizeof(uint32_t))
-    i.serials = <uint32_t *>PyMem_Malloc((count + 1) * sizeof(uint32_t))
-    if i.places is NULL or i.serials is NULL:
-        raise MemoryError
-    fc_store_order(s, i.places)
-    for at in range(count):
-        i.serials[at] = s.slab.entries[i.places[at]].serial
     return i
 
 

@@ -1,5 +1,6 @@
 """What each method of a memory cache answers, counts and moves, one key or many."""
 
+import random
 import sys
 
 import pytest
@@ -282,6 +283,27 @@ def test_bound_is_never_exceeded(make):
     assert list(cache) == [47, 48, 49]
     assert cache.stats().evictions == 47
     assert cache.stats().inserts == 50
+
+
+@every_kind
+@pytest.mark.parametrize("heard", [True, False], ids=["heard", "unheard"])
+@pytest.mark.parametrize("kind", ["str", "bytes", "int", "float"])
+def test_plain_keys_that_come_and_go_keep_the_table_whole(make, heard, kind):
+    """Catch a slot that is taken although a freed one lies nearer to the key's home."""
+    dice = random.Random(1)
+    name = {"str": str, "bytes": lambda number: b"%d" % number, "int": int, "float": float}[kind]
+    keys = [name(number) for number in range(200)]
+    listener = (lambda key, value, cause: None) if heard else None
+    cache = make(64, on_evict=listener)
+    for _ in range(2000):
+        key = dice.choice(keys)
+        cache[key] = key
+        assert cache[key] == key
+        for gone in dice.sample(keys, 3):
+            cache.pop(gone, None)
+            assert gone not in cache
+        cache._check()
+    assert all(cache.get(key, key) == key for key in keys)
 
 
 @every_kind

@@ -1,0 +1,135 @@
+"""Token and fill: what a slow read brings goes in only if the key was not touched since."""
+
+import pytest
+from hostile import Recorder, SameHash
+
+from frys_cache import EvictionCause, FrysCache
+
+
+def test_token_holds_until_the_key_is_touched():
+    """Catch a fill that is refused without a reason, or a second fill that overwrites."""
+    cache = FrysCache(5)
+    token = cache._token("a")
+    assert isinstance(token, int)
+    assert cache._token("a") == token
+    cache.get("a")
+    cache.peek("a")
+    list(cache)
+    assert cache._fill("a", 1, None, None, token) is True
+    assert cache["a"] == 1
+    cache._check()
+
+
+TOUCHES = {
+    "put": lambda cache: cache.put("a", 1),
+    "setitem": lambda cache: cache.__setitem__("a", 1),
+    "add": lambda cache: cache.add("a", 1),
+    "incr": lambda cache: cache.incr("a"),
+    "setdefault": lambda cache: cache.setdefault("a", 1),
+    "update": lambda cache: cache.update(a=1),
+    "put_many": lambda cache: cache.put_many({"b": 1, "a": 1}),
+    "put_many of strangers' keys": lambda cache: cache.put_many([(SameHash(1), 1), ("a", 1)]),
+    "clear": lambda cache: cache.clear(),
+    "delete of an absent key": lambda cache: cache.delete("a"),
+    "delete_many of an absent key": lambda cache: cache.delete_many(["a"]),
+    "pop of an absent key": lambda cache: cache.pop("a", None),
+    "put and delete": lambda cache: (cache.put("a", 1), cache.delete("a")),
+    "put and del": lambda cache: (cache.put("a", 1), cache.__delitem__("a")),
+    "put and pop": lambda cache: (cache.put("a", 1), cache.pop("a")),
+    "put and popitem": lambda cache: (cache.put("a", 1), cache.popitem()),
+    "put and delete_many": lambda cache: (cache.put("a", 1), cache.delete_many(["a"])),
+    "put and clear": lambda cache: (cache.put("a", 1), cache.clear()),
+    "put_many and evict": lambda cache: (
+        cache.put_many([("a", 1)]),
+        cache.put_many((number, number) for number in range(10)),
+    ),
+}
+
+
+@pytest.mark.parametrize("touch", TOUCHES.values(), ids=list(TOUCHES))
+def test_fill_after_the_key_was_touched_is_refused(touch):
+    """Catch a slow read from below that overwrites, or brings back, what has changed meanwhile."""
+    cache = FrysCache(5)
+    token = cache._token("a")
+    touch(cache)
+    before = list(cache.items())
+    assert cache._fill("a", "stale", None, None, token) is False
+    assert list(cache.items()) == before
+    assert cache._fill("a", "fresh", None, None, cache._token("a")) in (True, False)
+    cache._check()
+
+
+@pytest.mark.parametrize("touch", ["overwrite", "replace", "delete", "del", "pop", "popitem"])
+def test_fill_after_a_present_key_was_touched_is_refused(touch):
+    """Catch a token taken beside an old value that survives the value."""
+    cache = FrysCache(5)
+    cache["a"] = 1
+    token = cache._token("a")
+    {
+        "overwrite": lambda: cache.put("a", 2),
+        "replace": lambda: cache.replace("a", 2),
+        "delete": lambda: cache.delete("a"),
+        "del": lambda: cache.__delitem__("a"),
+        "pop": lambda: cache.pop("a"),
+        "popitem": lambda: cache.popitem(),
+    }[touch]()
+    assert cache._fill("a", "stale", None, None, token) is False
+    assert cache.peek("a") in (None, 2)
+
+
+def test_eviction_does_not_refuse_a_fill():
+    """Catch a token that an eviction outdates: the key has not changed below."""
+    cache = FrysCache(2)
+    cache["a"] = 1
+    token = cache._token("a")
+    cache.update(b=2, c=3)
+    assert "a" not in cache
+    assert cache._fill("a", 1, None, None, token) is True
+    cache._check()
+
+
+def test_strangers_writes_seldom_refuse_a_fill():
+    """Catch a token per cache instead of one per key, or so few that strangers always meet."""
+    filled = 0
+    for number in range(1000):
+        cache = FrysCache(100)
+        token = cache._token(f"key-{number}")
+        cache.put_many((f"other-{number}-{step}", step) for step in range(10))
+        filled += cache._fill(f"key-{number}", 1, None, None, token)
+    assert filled > 900
+
+
+def test_fill_obeys_the_bound_and_tells_the_eviction():
+    """Catch a fill that goes past the bound or the listener."""
+    listener = Recorder()
+    cache = FrysCache(2, on_evict=listener)
+    cache.update(a=1, b=2)
+    assert cache._fill("c", 3, None, None, cache._token("c"))
+    assert list(cache) == ["b", "c"]
+    assert listener.events == [("a", 1, EvictionCause.EVICTED)]
+    cache._check()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("deadline", None), (None, "version"), (1.0, None), (None, 1), (1, 1)],
+)
+def test_fill_with_what_does_not_exist_yet_raises(arguments):
+    """Catch a deadline or a version that is taken and ignored."""
+    cache = FrysCache(5)
+    with pytest.raises(TypeError):
+        cache._fill("a", 1, *arguments, cache._token("a"))
+    assert len(cache) == 0
+
+
+def test_token_and_fill_of_odd_keys():
+    """Catch a token that needs a plain key."""
+    cache = FrysCache(10)
+    for key in (None, (1, "x"), SameHash(1), 1.5, b"x", -1, -2):
+        assert cache._fill(key, repr(key), None, None, cache._token(key))
+        assert cache[key] == repr(key)
+    with pytest.raises(TypeError, match="unhashable"):
+        cache._token([])
+    with pytest.raises(TypeError, match="unhashable"):
+        cache._fill([], 1, None, None, 0)
+    cache._check()
