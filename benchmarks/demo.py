@@ -106,8 +106,26 @@ def run_pass(name, cache, files, on_progress):
         seconds=seconds,
         hit_ratio=(after.hits - before.hits) / requests,
         entries=after.entries,
-        size=after.total_size,
+        size=deep_size(*cache.keys(), *cache.values()),
     )
+
+
+def deep_size(*things):
+    """Return the bytes of plain data and of all that it holds, each object once.
+
+    `stats().total_size` counts keys and values as sys.getsizeof does, without what they hold.
+    """
+    seen, size, todo = set(), 0, list(things)
+    while todo:
+        thing = todo.pop()
+        if id(thing) not in seen:
+            seen.add(id(thing))
+            size += sys.getsizeof(thing)
+            if isinstance(thing, dict):
+                todo += [*thing.keys(), *thing.values()]
+            elif isinstance(thing, list | tuple):
+                todo += thing
+    return size
 
 
 def result_table(passes):

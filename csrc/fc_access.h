@@ -346,7 +346,7 @@ fc_clear(fc_cache *c, fc_store *old, fc_exits *out)
         order = PyMem_Malloc((s->count + 1) * sizeof *order);
     }
     if ((out->audience && (order == NULL || fc_exits_reserve(out, s->alloc, s->count) != FC_OK)) ||
-        fc_store_init(&fresh, s->alloc, s->policy, s->max_entries, s->multiplier) != FC_OK) {
+        fc_store_init(&fresh, s->alloc, s->policy, s->max_entries, s->seed) != FC_OK) {
         PyErr_NoMemory();
     }
     else {

@@ -83,7 +83,7 @@ static inline int
 fc_cache_configure(fc_cache *c, const fc_policy *policy, uint32_t max_entries)
 {
     fc_store fresh;
-    if (fc_store_init(&fresh, &c->alloc, policy, max_entries, c->store.multiplier) != FC_OK) {
+    if (fc_store_init(&fresh, &c->alloc, policy, max_entries, c->store.seed) != FC_OK) {
         return FC_NOMEM;
     }
     fresh.version = c->store.version + 1;

@@ -23,7 +23,7 @@ typedef struct fc_store {
     void (*on_hit)(struct fc_store *s, uint32_t at);
     const fc_policy *policy;
     void *state; /* the policy's own */
-    uint64_t multiplier;
+    uint64_t seed;
     uint64_t version; /* moves with each entry added or removed */
     uint32_t count;
     uint32_t max_entries;
@@ -72,7 +72,7 @@ fc_store_init(fc_store *s, fc_alloc *alloc, const fc_policy *policy, uint32_t ma
     memset(s, 0, sizeof *s);
     s->alloc = alloc;
     s->max_entries = max_entries;
-    s->multiplier = fc_hash_next(&seed) | 1;
+    s->seed = seed;
     s->on_hit = policy->on_hit;
     if (fc_slab_init(&s->slab, alloc) == FC_OK && fc_table_init(&s->table, alloc) == FC_OK &&
         (policy->open == NULL || policy->open(s) == FC_OK)) {
@@ -86,7 +86,7 @@ fc_store_init(fc_store *s, fc_alloc *alloc, const fc_policy *policy, uint32_t ma
 FC_INLINE uint32_t
 fc_store_tag(const fc_store *s, int64_t hash)
 {
-    return fc_hash_tag(hash, s->multiplier);
+    return fc_hash_tag(hash, s->seed);
 }
 
 /* Make room in memory for one more entry. */

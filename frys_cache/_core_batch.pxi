@@ -35,6 +35,7 @@ cdef list get_many(MemoryCache self, object keys, object default):
         keys = tuple(keys)  # whoever runs foreign code below may not change it
     count = sequence_count(keys)
     values = PyList_New(count)
+    PyObject_GC_UnTrack(<PyObject *>values)  # nobody may see it half filled
     if hooked:
         absent = NULL
     if count < LARGE or not get_large(self, tuple(keys), absent, values):
@@ -43,13 +44,13 @@ cdef list get_many(MemoryCache self, object keys, object default):
             get_rest(self, keys, done, absent, values)
     if hooked:
         ask_hook(self, keys, default, values)
+    PyObject_GC_Track(<PyObject *>values)
     return values
 
 
 cdef int ask_hook(MemoryCache self, tuple keys, object default, list values) except -1:
-    """Ask the hook for what memory did not have; it must not see the half filled list."""
+    """Ask the hook for what memory did not have."""
     cdef Py_ssize_t at
-    PyObject_GC_UnTrack(<PyObject *>values)
     for at in range(sequence_count(values)):
         if sequence_items(values)[at] is NULL:
             value = self.peek(keys[at], MISSING)  # the hook may have filled it meanwhile
@@ -59,16 +60,14 @@ cdef int ask_hook(MemoryCache self, tuple keys, object default, list values) exc
                 value = default
             Py_INCREF(<PyObject *>value)
             sequence_items(values)[at] = <PyObject *>value
-    PyObject_GC_Track(<PyObject *>values)
     return 0
 
 
 cdef int get_rest(MemoryCache self, object keys, Py_ssize_t done, PyObject *absent,
                   list values) except -1:
-    """Go on from a key that needs foreign code, which must not see the half filled list."""
+    """Go on from a key that needs foreign code."""
     cdef Py_ssize_t count = sequence_count(values)
     cdef PyObject *value
-    PyObject_GC_UnTrack(<PyObject *>values)
     while done < count:
         if sequence_count(keys) < count:
             raise RuntimeError("the list of keys became shorter during get_many")
@@ -82,7 +81,6 @@ cdef int get_rest(MemoryCache self, object keys, Py_ssize_t done, PyObject *abse
         if sequence_count(keys) >= count:
             done += fc_get_run(self.c, sequence_items(keys) + done, count - done, absent,
                                sequence_items(values) + done)
-    PyObject_GC_Track(<PyObject *>values)
     return 0
 
 

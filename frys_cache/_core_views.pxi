@@ -12,6 +12,7 @@ cdef enum:
 
 
 @cython.final
+@cython.no_gc_clear  # a cycle through it goes through the cache, which clears it
 cdef class _Iterator:
     """Iterates over keys, values or items of a cache, as they were when it was made."""
 

@@ -272,28 +272,41 @@ def test_sub_interpreter_imports_or_says_why_not():
     assert done.stdout == "done\n"
 
 
+@every_class
+def test_collector_is_shown_no_atoms(cls):
+    """Catch a collector that walks entries which no cycle can run through."""
+    cache = cls(10**6)
+    nothing = len(gc.get_referents(cache))
+    cache.put_many((f"key-{number}", number) for number in range(100_000))
+    assert len(gc.get_referents(cache)) == nothing
+    cache["container"] = [cache]
+    assert any(one is cache["container"] for one in gc.get_referents(cache))
+
+
 @not_sanitized
 @every_class
-def test_collection_does_not_visit_a_million_atoms(cls):
-    """Catch a collector that walks entries which no cycle can run through."""
+def test_collection_beside_a_million_atoms_takes_no_longer(cls):
+    """Catch a collection that is slow for another reason; the benchmark has the tight bound."""
 
     def full_collection():
         times = []
-        for _ in range(7):
+        for _ in range(5):
             start = time.perf_counter()
             gc.collect()
             times.append(time.perf_counter() - start)
         return min(times)
 
     cache = cls(10**6)
-    full_collection()
-    empty = full_collection()
-    cache.put_many((number, None) for number in range(10**6))
-    full = full_collection()
-    # Measured: visiting costs some 10 ms; the bound of the benchmark is tighter.
-    assert full < 1.5 * empty + 0.004, f"{full * 1e3:.1f} ms, empty {empty * 1e3:.1f} ms"
-    cache["container"] = [cache]
-    assert any(one is cache["container"] for one in gc.get_referents(cache))
+    measured = []
+    for _ in range(6):  # on a busy machine one quiet moment will do
+        cache.clear()
+        empty = full_collection()
+        cache.put_many((number, None) for number in range(10**6))
+        full = full_collection()
+        measured.append((empty, full))
+        if full < 1.3 * empty + 0.003:
+            return
+    pytest.fail(f"seconds of a full collection (empty, full): {measured}")
 
 
 def test_importing_the_package_imports_little():
