@@ -329,6 +329,20 @@ fc_pop(fc_cache *c, fc_exits *out)
     return found;
 }
 
+/* The key that fc_pop would remove, as a new reference; NULL when there is none. */
+static inline PyObject *
+fc_victim_key(fc_cache *c)
+{
+    PyObject *key = NULL;
+    FC_LOCK(c);
+    if (c->store.count > 0) {
+        key = c->store.slab.entries[c->store.policy->victim(&c->store, NULL)].key;
+        Py_INCREF(key);
+    }
+    FC_UNLOCK(c);
+    return key;
+}
+
 /* Leave an empty store; old holds all that was there, for fc_release_store, unless it is queued for
  * an audience.  FC_OK, FC_BUSY, or FC_ERROR. */
 static inline int

@@ -41,9 +41,9 @@ enum {
 typedef struct fc_turn {
     struct fc_turn *outer;
     unsigned long thread;
-    unsigned long fork; /* the count of forks when it began */
     unsigned long depth;
     fc_exits exits; /* what to tell at its end */
+    size_t told;    /* of these */
 } fc_turn;
 
 /* This entry, and not a later one in its place. */
@@ -57,6 +57,7 @@ typedef struct fc_cache {
     fc_turn *readers; /* who looks up without the GIL */
     PyThread_type_lock gate; /* held while there are readers; writers wait at it */
     unsigned waiting;        /* writers at the gate: no new reader without the GIL */
+    unsigned long forks;     /* the count of forks when turns and gate were last looked through */
     fc_turn *tellers; /* whose operation a listener hears about at its end */
     uint32_t *generations; /* NULL until the first token */
     uint32_t epoch;

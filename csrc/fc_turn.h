@@ -11,9 +11,35 @@
 
 #include "fc_access.h"
 
-static inline fc_turn *
-fc_turn_find(fc_turn *turns, unsigned long thread)
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
+/* Forks so far, and the thread that went on in the child.  Of the process, not of an interpreter, and
+ * counted before any Python code runs in the child. */
+static unsigned long fc_forks = 0, fc_survivor = 0;
+
+static inline void
+fc_forked(void)
 {
+    fc_forks++;
+    fc_survivor = PyThread_get_thread_ident();
+}
+
+static inline int
+fc_watch_forks(void)
+{
+#if defined(_WIN32)
+    return 0;
+#else
+    return pthread_atfork(NULL, NULL, fc_forked);
+#endif
+}
+
+static inline fc_turn *
+fc_turn_find(fc_turn *turns)
+{
+    unsigned long thread = PyThread_get_thread_ident();
     while (turns != NULL && turns->thread != thread) {
         turns = turns->outer;
     }
@@ -22,14 +48,14 @@ fc_turn_find(fc_turn *turns, unsigned long thread)
 
 /* NULL: no memory. */
 static inline fc_turn *
-fc_turn_begin(fc_cache *c, fc_turn **turns, unsigned long thread, unsigned long forks)
+fc_turn_begin(fc_cache *c, fc_turn **turns)
 {
     fc_turn *t = fc_alloc_resize(&c->alloc, NULL, 0, sizeof *t);
     if (t != NULL) {
         t->outer = *turns;
-        t->thread = thread;
-        t->fork = forks;
+        t->thread = PyThread_get_thread_ident();
         t->depth = 0;
+        t->told = 0;
         fc_exits_init(&t->exits, true);
         *turns = t;
     }
@@ -47,46 +73,88 @@ fc_turn_end(fc_cache *c, fc_turn **turns, fc_turn *t)
     fc_alloc_release(&c->alloc, t, sizeof *t);
 }
 
+/* Close the gate, making it where there is none.  FC_ERROR: no memory. */
+static inline int
+fc_gate_close(fc_cache *c)
+{
+    if (c->gate == NULL) {
+        c->gate = PyThread_allocate_lock();
+    }
+    if (c->gate == NULL) {
+        PyErr_NoMemory();
+        return FC_ERROR;
+    }
+    PyThread_acquire_lock(c->gate, WAIT_LOCK); /* at most a passing writer is in it */
+    return FC_OK;
+}
+
+static inline void
+fc_turn_keep_survivor(fc_turn **turns)
+{
+    while (*turns != NULL) {
+        if ((*turns)->thread == fc_survivor) {
+            turns = &(*turns)->outer;
+        }
+        else {
+            *turns = (*turns)->outer;
+        }
+    }
+}
+
+/* In a forked child only the thread that forked goes on.  The turns of the others are leaked, for
+ * they may have been in the middle of them; so is the gate, which one of them may hold. */
+static inline int
+fc_turn_prune(fc_cache *c)
+{
+    if (FC_LIKELY(c->forks == fc_forks)) {
+        return FC_OK;
+    }
+    fc_turn_keep_survivor(&c->tellers);
+    fc_turn_keep_survivor(&c->readers);
+    c->gate = NULL;
+    c->waiting = 0;
+    if (c->readers == NULL) {
+        c->store.on_hit = c->store.policy->on_hit;
+    }
+    else if (fc_gate_close(c) != FC_OK) {
+        return FC_ERROR;
+    }
+    c->forks = fc_forks;
+    return FC_OK;
+}
+
 /* Join the readers.  FC_ERROR: no memory. */
 static inline int
-fc_read_begin(fc_cache *c, unsigned long thread, unsigned long forks)
+fc_read_begin(fc_cache *c)
 {
-    fc_turn *t = fc_turn_find(c->readers, thread);
+    fc_turn *t = fc_turn_find(c->readers);
     if (t == NULL) {
         bool first = c->readers == NULL;
-        if (c->gate == NULL) {
-            c->gate = PyThread_allocate_lock();
-        }
-        if (c->gate == NULL || (t = fc_turn_begin(c, &c->readers, thread, forks)) == NULL) {
+        if ((t = fc_turn_begin(c, &c->readers)) == NULL) {
             PyErr_NoMemory();
             return FC_ERROR;
         }
-        if (first) {
-            PyThread_acquire_lock(c->gate, WAIT_LOCK); /* at most a passing writer is in it */
-            c->store.on_hit = fc_store_skip;
+        if (first && fc_gate_close(c) != FC_OK) {
+            fc_turn_end(c, &c->readers, t);
+            return FC_ERROR;
         }
+        c->store.on_hit = fc_store_skip;
     }
     t->depth++;
     return FC_OK;
 }
 
-static inline void
-fc_read_open(fc_cache *c)
-{
-    if (c->readers == NULL) {
-        c->store.on_hit = c->store.policy->on_hit;
-        PyThread_release_lock(c->gate);
-    }
-}
-
 /* Leave the readers; the thread is among them. */
 static inline void
-fc_read_end(fc_cache *c, unsigned long thread)
+fc_read_end(fc_cache *c)
 {
-    fc_turn *t = fc_turn_find(c->readers, thread);
+    fc_turn *t = fc_turn_find(c->readers);
     if (--t->depth == 0) {
         fc_turn_end(c, &c->readers, t);
-        fc_read_open(c);
+        if (c->readers == NULL) {
+            c->store.on_hit = c->store.policy->on_hit;
+            PyThread_release_lock(c->gate);
+        }
     }
 }
 
@@ -102,38 +170,6 @@ fc_read_wait(fc_cache *c)
     }
     Py_END_ALLOW_THREADS
     c->waiting--;
-}
-
-/* In a forked child only the thread that forked goes on.  The turns of the others are leaked, for
- * they may have been in the middle of them; so is the gate they closed. */
-static inline void
-fc_turn_prune_list(fc_turn **turns, unsigned long forks, unsigned long survivor)
-{
-    while (*turns != NULL) {
-        fc_turn *t = *turns;
-        if (t->fork != forks && t->thread == survivor) {
-            t->fork = forks;
-        }
-        if (t->fork == forks) {
-            turns = &t->outer;
-        }
-        else {
-            *turns = t->outer;
-        }
-    }
-}
-
-static inline void
-fc_turn_prune(fc_cache *c, unsigned long forks, unsigned long survivor)
-{
-    bool reading = c->readers != NULL;
-    fc_turn_prune_list(&c->tellers, forks, survivor);
-    fc_turn_prune_list(&c->readers, forks, survivor);
-    if (reading && c->readers == NULL) {
-        c->gate = NULL;
-        c->waiting = 0;
-        c->store.on_hit = c->store.policy->on_hit;
-    }
 }
 
 #endif

@@ -63,7 +63,8 @@ cdef class MemoryCache:
 
     max_entries: a positive int.  policy: an `EvictionPolicy` or its name.  on_evict: a callable
     `(key, value, cause)` with an `EvictionCause`, called after each operation that made entries
-    leave, once for each; what it raises goes to `sys.unraisablehook` and is counted.
+    leave, once for each; what it raises goes to `sys.unraisablehook` and is counted.  What it puts
+    back may push out more, of which it hears in turn: one that puts back all it hears of never ends.
     Raises `ConfigurationError` for a bound or a policy that cannot be.
 
     >>> cache = MemoryCache(2)
@@ -308,18 +309,12 @@ cdef class MemoryCache:
     def __or__(self, other):
         if not isinstance(self, MemoryCache) or not isinstance(other, Mapping):
             return NotImplemented
-        both = self.copy()
-        both.update(other)
-        return both
+        return duplicate(self, [self, other])
 
     def __ror__(self, other):
         if not isinstance(other, Mapping):
             return NotImplemented
-        both = self.copy()
-        both.clear()
-        both.update(other)
-        both.update(self)
-        return both
+        return duplicate(self, [other, self])
 
     # ---- the whole -------------------------------------------------------------------------------
 
@@ -335,9 +330,7 @@ cdef class MemoryCache:
 
     def copy(self):
         """A cache of its own with the same entries, order, bound and attributes; counters at 0."""
-        other = type(self).__new__(type(self))
-        other.__setstate__(self.__getstate__())
-        return other
+        return duplicate(self, [self])
 
     def __copy__(self):
         return self.copy()
@@ -346,7 +339,7 @@ cdef class MemoryCache:
         return _remake, (type(self),), self.__getstate__()
 
     def __getstate__(self):
-        return get_state(self)
+        return get_state(self, True)
 
     def __setstate__(self, state):
         set_state(self, state)
@@ -402,9 +395,7 @@ cdef class MemoryCache:
 
     @_hooks.setter
     def _hooks(self, unsigned int hooks):
-        if hooks > (HOOK_MISS | HOOK_WRITE | HOOK_REMOVE | HOOK_EVICT):
-            raise ValueError(f"no such hooks: {hooks}")
-        self.watch = self.watch & (WATCH_LISTENER | WATCH_UNMADE) | hooks
+        set_hooks(self, hooks)
 
     def _token(self, key):
         """An int that `_fill` takes: it holds until the key is written, removed, or all cleared."""

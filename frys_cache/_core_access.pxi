@@ -1,16 +1,26 @@
 """Single operations: what happens around the C function that makes the change."""
 
 
+cdef extern from "Python.h":
+    ctypedef struct PyTypeObject
+    PyTypeObject *Py_TYPE(object o) noexcept
+    PyObject *_PyType_Lookup(PyTypeObject *type, object name) noexcept
+
+
 cdef object missed(MemoryCache self, object key):
     """`[]` has found nothing in memory: the hook, then __missing__, then KeyError."""
+    cdef PyObject *found
     if self.watch & HOOK_MISS:
         value = self._on_miss(key)
         if value is not MISSING:
             return value
-    missing = getattr(type(self), "__missing__", None)
-    if missing is not None:
-        return missing(self, key)
-    raise KeyError(key)
+    found = _PyType_Lookup(Py_TYPE(self), "__missing__")  # on the type, as dict does
+    if found is NULL:
+        raise KeyError(key)
+    missing = <object>found
+    if hasattr(type(missing), "__get__"):
+        missing = type(missing).__get__(missing, self, type(self))
+    return missing(key)
 
 
 cdef object absent(MemoryCache self, object key, object default):
@@ -106,10 +116,13 @@ cdef object pop_victim(MemoryCache self):
 
 cdef object pop_hooked(MemoryCache self):
     """The hook runs before memory changes, so the victim is looked at first and removed by name."""
+    cdef PyObject *victim = fc_victim_key(self.c)
     cdef PyObject *value = NULL
-    for key in iterate(self, KEYS, False):
+    while victim is not NULL:
+        key = fc_steal(victim)
         if remove(self, key, &value):
             return key, fc_steal(value)
+        victim = fc_victim_key(self.c)
     raise KeyError(f"popitem(): {type(self).__name__} is empty")
 
 
@@ -152,16 +165,18 @@ cdef object increment(MemoryCache self, object key, object delta):
     """Compare and swap: no int arithmetic runs foreign code, but finding the key may."""
     cdef fc_exits few
     cdef fc_exits *out
+    cdef PyObject *found
     cdef int done = 0
     cdef Py_hash_t hash = fc_hash(<PyObject *>key)
     if not isinstance(delta, int):
         raise TypeError(f"incr adds an int, not {type(delta).__name__}")
     while not done:
-        old = self.peek(key, MISSING)
-        if old is MISSING:
+        found = fc_peek(self.c, <PyObject *>key)
+        if found is NULL:
             new = int.__add__(0, delta)
             done = put_value(self, <PyObject *>key, <PyObject *>new, FC_PUT_NEW)
             continue
+        old = fc_steal(found)
         if not isinstance(old, int):
             raise TypeError(f"incr needs an int, and the value of {key!r} is "
                             f"of type {type(old).__name__}")

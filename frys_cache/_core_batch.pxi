@@ -38,7 +38,9 @@ cdef list get_many(MemoryCache self, object keys, object default):
     PyObject_GC_UnTrack(<PyObject *>values)  # nobody may see it half filled
     if hooked:
         absent = NULL
-    if count < LARGE or not get_large(self, tuple(keys), absent, values):
+    if count >= LARGE:
+        keys = tuple(keys)
+    if count < LARGE or not get_large(self, keys, absent, values):
         done = fc_get_run(self.c, sequence_items(keys), count, absent, sequence_items(values))
         if done < count:
             get_rest(self, keys, done, absent, values)
@@ -50,16 +52,16 @@ cdef list get_many(MemoryCache self, object keys, object default):
 
 cdef int ask_hook(MemoryCache self, tuple keys, object default, list values) except -1:
     """Ask the hook for what memory did not have."""
+    cdef PyObject *found
     cdef Py_ssize_t at
     for at in range(sequence_count(values)):
         if sequence_items(values)[at] is NULL:
-            value = self.peek(keys[at], MISSING)  # the hook may have filled it meanwhile
-            if value is MISSING:
+            found = fc_peek(self.c, <PyObject *>keys[at])  # the hook may have filled it meanwhile
+            if found is NULL:
                 value = self._on_miss(keys[at])
-            if value is MISSING:
-                value = default
-            Py_INCREF(<PyObject *>value)
-            sequence_items(values)[at] = <PyObject *>value
+                found = <PyObject *>(default if value is MISSING else value)
+                Py_INCREF(found)
+            sequence_items(values)[at] = found
     return 0
 
 

@@ -34,6 +34,7 @@ cdef extern from "fc_access.h":
     ctypedef struct fc_turn:
         unsigned long depth
         fc_exits exits
+        size_t told
     ctypedef struct fc_cache:
         fc_store store
         fc_turn *readers
@@ -63,6 +64,7 @@ cdef extern from "fc_access.h":
                 fc_exits *out) except -1
     int fc_remove(fc_cache *c, PyObject *key, Py_hash_t hash, fc_exits *out) except -1
     int fc_pop(fc_cache *c, fc_exits *out) except -1
+    PyObject *fc_victim_key(fc_cache *c) noexcept
     int fc_clear(fc_cache *c, fc_store *old, fc_exits *out) except -1
     int fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token) except -1
     int fc_fill(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, uint64_t token,

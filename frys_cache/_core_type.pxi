@@ -85,6 +85,8 @@ def _rehome(type home, type final):
     ns, from 3.11 on), so an inherited `get` is slow and an override in Python slower still.  Nothing
     is overridden here: it is the same C function, found one step earlier on the way to MemoryCache.
     """
+    if not issubclass(final, home) or not issubclass(home, MemoryCache):
+        raise TypeError(f"{home.__name__} is no home for {final.__name__}")
     home.get = PyDescr_NewMethod(<Type *>final, get_method)
 
 

@@ -51,6 +51,8 @@ cdef class _Iterator:
 cdef _Iterator iterate(MemoryCache cache, int kind, bint backwards):
     cdef _Iterator i = _Iterator.__new__(_Iterator)
     cdef Py_ssize_t count
+    if cache is None:
+        raise TypeError("a view of nothing: make views by keys(), values() and items()")
     i.refs = fc_snapshot(cache.c, &count)
     if i.refs is NULL:
         raise MemoryError
@@ -101,7 +103,13 @@ class CacheItems(ItemsView):
         return iterate(self._mapping, ITEMS, True)
 
     def __contains__(self, item):
-        key, value = item
-        found = (<MemoryCache>self._mapping).peek(key, MISSING)
-        return found is not MISSING and (found is value or found == value)
+        cdef MemoryCache cache = self._mapping
+        cdef PyObject *found
+        if cache is None or not isinstance(item, tuple) or len(item) != 2:
+            return False
+        found = fc_peek(cache.c, <PyObject *>item[0])
+        if found is NULL:
+            return False
+        value = fc_steal(found)
+        return value is item[1] or value == item[1]
 
