@@ -1,8 +1,7 @@
 """Listeners that switch greenlets, as they do under gevent: one thread, several stacks."""
 
-from child import run_quietly
-
 import greenlet  # noqa: F401  (absent on some builds: then this file is left out)
+from child import run_quietly
 
 
 def test_batch_parked_inside_a_listener_goes_on_afterwards():

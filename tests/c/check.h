@@ -6,22 +6,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
-            exit(1);                                                                               \
-        }                                                                                          \
+#define CHECK(condition)                                                            \
+    do {                                                                            \
+        if (!(condition)) {                                                         \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+            exit(1);                                                                \
+        }                                                                           \
     } while (0)
 
 /* For functions that return NULL or what is wrong. */
-#define CHECK_WHOLE(call)                                                                          \
-    do {                                                                                           \
-        const char *wrong_ = (call);                                                               \
-        if (wrong_ != NULL) {                                                                      \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, wrong_);                            \
-            exit(1);                                                                               \
-        }                                                                                          \
+#define CHECK_WHOLE(call)                                               \
+    do {                                                                \
+        const char *wrong_ = (call);                                    \
+        if (wrong_ != NULL) {                                           \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, wrong_); \
+            exit(1);                                                    \
+        }                                                               \
     } while (0)
 
 /* Xorshift (Marsaglia 2003): the same numbers on every machine. */

@@ -222,8 +222,7 @@ int
 main(void)
 {
     static const uint32_t capacities[] = {1, 2, 3, 7, 64};
-    static const uint32_t golden[][5] = {{184, 381, 579, 1346, 10708},
-                                         {184, 381, 577, 1342, 9979}};
+    static const uint32_t golden[][5] = {{184, 381, 579, 1346, 10708}, {184, 381, 577, 1342, 9979}};
     const fc_policy *policies[] = {&FC_LRU, &FC_FIFO};
     for (int p = 0; p < 2; p++) {
         for (int c = 0; c < 5; c++) {
