@@ -240,11 +240,16 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
                 self._remove(entry, EvictionCause.CLEARED)
 
     def copy(self) -> ReferenceCache:
-        other = type(self)(self.maxsize, policy=self.policy, on_evict=self._on_evict)
-        for entry in self._walk():
-            other._insert(entry.key, entry.value)
-        other._counts.clear()
-        return other
+        return self | {}
+
+    def __or__(self, other: Any) -> ReferenceCache:
+        both = type(self)(self.maxsize, policy=self.policy)
+        for source in (self, other):
+            for key, value in source.items():
+                both[key] = value
+        both._counts.clear()
+        both._on_evict = self._on_evict  # only now: nobody is told of a copy
+        return both
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.keys())

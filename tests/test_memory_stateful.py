@@ -157,8 +157,7 @@ class CacheBesideModel(RuleBasedStateMachine):
     def go_on_with_a_copy(self, way):
         old = self.cache
         if way == "__or__":
-            self.cache, self.model = old | {"a": 1}, self.model.copy()
-            self.model.update({"a": 1})
+            self.cache, self.model = old | {"a": 1}, self.model | {"a": 1}
         else:
             self.cache = old.copy() if way == "copy" else way(old)
             self.model = self.model.copy()
