@@ -54,6 +54,7 @@ typedef struct fc_ref {
 typedef struct fc_cache {
     fc_store store;
     uint64_t containers; /* entries that a reference cycle may run through */
+    bool chained;        /* a miss is asked for below */
     fc_turn *readers; /* who looks up without the GIL */
     PyThread_type_lock gate; /* held while there are readers; writers wait at it */
     unsigned waiting;        /* writers at the gate: no new reader without the GIL */

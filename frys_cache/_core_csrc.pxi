@@ -40,6 +40,7 @@ cdef extern from "fc_access.h":
         fc_turn *readers
         fc_turn *tellers
         unsigned int waiting
+        bint chained
         fc_alloc alloc
 
     enum: FC_HIT, FC_BUSY, FC_NIL, FC_ENTRIES_MAX, FC_BATCH
