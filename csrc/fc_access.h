@@ -174,6 +174,17 @@ fc_evict(fc_cache *c, uint32_t at, fc_cause cause, fc_exits *out)
     fc_store_remove(&c->store, at, cause);
 }
 
+/* Whether letting go of one reference is certain to run no foreign code. */
+FC_INLINE bool
+fc_is_shared(PyObject *o)
+{
+#ifdef Py_GIL_DISABLED
+    return false;
+#else
+    return Py_REFCNT(o) > 1;
+#endif
+}
+
 /* Put another value into an entry; room in out is reserved. */
 FC_INLINE void
 fc_overwrite(fc_cache *c, uint32_t at, PyObject *value, fc_exits *out)
@@ -192,6 +203,9 @@ fc_overwrite(fc_cache *c, uint32_t at, PyObject *value, fc_exits *out)
         if (FC_UNLIKELY(out->audience)) {
             Py_INCREF((PyObject *)e->key);
             fc_exits_push(out, e->key, old, FC_REPLACED);
+        }
+        else if (fc_is_shared(old)) {
+            Py_DECREF(old);
         }
         else {
             fc_exits_push(out, NULL, old, FC_REPLACED);

@@ -109,18 +109,37 @@ fc_cache_free(fc_cache *c)
 
 /* ---- hash and compare --------------------------------------------------------------------- */
 
+/* A small int is its own hash, but for -1, which is no hash; -1 for that one and for large ones. */
+FC_INLINE Py_hash_t
+fc_hash_int(PyObject *key)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    Py_ssize_t size = Py_SIZE(key);
+    if (size < -1 || size > 1) {
+        return -1;
+    }
+    return size * (Py_hash_t)((PyLongObject *)key)->ob_digit[0];
+#else
+    const PyLongObject *n = (const PyLongObject *)key;
+    return PyUnstable_Long_IsCompact(n) ? PyUnstable_Long_CompactValue(n) : -1;
+#endif
+}
+
 #if defined(__GNUC__) || defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* ob_shash: no other way to read it */
 #endif
-/* The hash that an exact str or bytes carries along, -1 when it has none yet. */
+/* The hash that an exact str or bytes carries along, or that a small int is; else -1. */
 FC_INLINE Py_hash_t
 fc_hash_cached(PyObject *key)
 {
     if (PyUnicode_CheckExact(key)) {
         return ((PyASCIIObject *)key)->hash;
     }
-    return PyBytes_CheckExact(key) ? ((PyBytesObject *)key)->ob_shash : -1;
+    if (PyBytes_CheckExact(key)) {
+        return ((PyBytesObject *)key)->ob_shash;
+    }
+    return PyLong_CheckExact(key) ? fc_hash_int(key) : -1;
 }
 #if defined(__GNUC__) || defined(__clang__)
 #pragma GCC diagnostic pop

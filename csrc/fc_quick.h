@@ -140,6 +140,37 @@ fc_insert_called(fc_cache *c, PyObject *key, uint32_t slot, PyObject *value)
     return done == FC_OK ? 1 : FC_ERROR;
 }
 
+/* Overwrite by a value of the same type; 0: not done.  The old value's end may run foreign code. */
+FC_INLINE int
+fc_overwrite_quick(fc_cache *c, uint32_t at, PyObject *value)
+{
+    fc_entry *e = &c->store.slab.entries[at];
+    PyObject *old = e->value;
+    if (FC_UNLIKELY(Py_TYPE(old) != Py_TYPE(value))) {
+        FC_UNLOCK(c);
+        return 0;
+    }
+    Py_INCREF(value);
+    e->value = value;
+    fc_touch(c, at);
+    FC_UNLOCK(c);
+    Py_DECREF(old);
+    return 1;
+}
+
+FC_NOINLINE static int
+fc_assign_else(fc_cache *c, uint32_t slot, uint32_t at, PyObject *key, PyObject *value)
+{
+    if (at == FC_NIL) {
+        return fc_insert_called(c, key, slot, value);
+    }
+    if (fc_equals(c, at, key)) {
+        return fc_overwrite_quick(c, at, value);
+    }
+    FC_UNLOCK(c);
+    return 0;
+}
+
 /* c[key] = value without hooks and listener: 1 done, 0 not done, FC_ERROR. */
 FC_INLINE int
 fc_assign_quick(fc_cache *c, PyObject *key, PyObject *value)
@@ -150,25 +181,14 @@ fc_assign_quick(fc_cache *c, PyObject *key, PyObject *value)
     FC_LOCK(c);
     slot = fc_probe_quick(t, fc_store_tag(&c->store, hash));
     at = t->slots[slot].index;
-    if (FC_LIKELY(hash != -1 && c->readers == NULL && c->generations == NULL)) {
-        if (at == FC_NIL) {
-            return fc_insert_called(c, key, slot, value);
-        }
-        if (FC_LIKELY(c->store.slab.entries[at].key == key) || fc_equals(c, at, key)) {
-            fc_entry *e = &c->store.slab.entries[at];
-            PyObject *old = e->value;
-            if (FC_LIKELY(Py_TYPE(old) == Py_TYPE(value))) {
-                Py_INCREF(value);
-                e->value = value;
-                fc_touch(c, at);
-                FC_UNLOCK(c);
-                Py_DECREF(old);
-                return 1;
-            }
-        }
+    if (FC_UNLIKELY(hash == -1 || c->readers != NULL || c->generations != NULL)) {
+        FC_UNLOCK(c);
+        return 0;
     }
-    FC_UNLOCK(c);
-    return 0;
+    if (FC_LIKELY(at != FC_NIL) && FC_LIKELY(c->store.slab.entries[at].key == key)) {
+        return fc_overwrite_quick(c, at, value);
+    }
+    return fc_assign_else(c, slot, at, key, value);
 }
 
 #endif
