@@ -86,7 +86,7 @@ fc_slab_reserve(fc_slab *s, fc_alloc *alloc, uint32_t max_entries)
     if (room > (uint64_t)max_entries + FC_LISTS) {
         room = (uint64_t)max_entries + FC_LISTS;
     }
-    return fc_slab_resize(s, alloc, (uint32_t)room);
+    return room > s->room ? fc_slab_resize(s, alloc, (uint32_t)room) : FC_NOMEM;
 }
 
 /* Take a place; the caller has reserved it and fills in the rest. */

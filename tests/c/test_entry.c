@@ -35,6 +35,7 @@ test_places_are_reused_last_in_first_out(void)
         CHECK(places[i] == FC_LISTS + (uint32_t)i);
     }
     CHECK(s.room == FC_LISTS + 100);
+    CHECK(fc_slab_reserve(&s, &a, 100) == FC_NOMEM); /* full, and at the bound */
     fc_slab_give(&s, places[7]);
     fc_slab_give(&s, places[3]);
     CHECK(fc_slab_live(&s, places[3]) == places[4]);
@@ -63,7 +64,9 @@ test_holds_tells_an_entry_from_its_successor(void)
     CHECK(take(&s, &a, 10) == at);
     s.entries[at].serial = 42;
     CHECK(!fc_slab_holds(&s, at, 41) && fc_slab_holds(&s, at, 42));
-    CHECK(!fc_slab_holds(&s, at + 1, 0));
+    s.entries[s.used].serial = 43; /* a place never taken may look like anything */
+    s.entries[s.used].key = &s;
+    CHECK(!fc_slab_holds(&s, s.used, 43) && !fc_slab_holds(&s, FC_NIL, 43));
     fc_slab_free(&s, &a);
 }
 

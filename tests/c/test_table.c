@@ -3,7 +3,7 @@
 
 #include "check.h"
 
-enum { INDICES = 2000, STEPS = 1000000 };
+enum { INDICES = 500, STEPS = 1000000 };
 
 static uint32_t tags[INDICES];
 static bool present[INDICES];
@@ -123,9 +123,19 @@ test_check_sees_damage(void)
     fc_table_insert(&t, 0, 0);
     fc_table_insert(&t, 0, 1);
     CHECK_WHOLE(fc_table_check(&t));
-    t.count++;
-    CHECK(fc_table_check(&t) != NULL);
+    t.count++; /* still within room: nothing but the count is off */
+    CHECK(t.count <= t.room + 1 && fc_table_check(&t) != NULL);
     t.count--;
+    t.count--;
+    CHECK(fc_table_check(&t) != NULL);
+    t.count++;
+    t.room = 1;
+    CHECK(fc_table_check(&t) != NULL);
+    t.room = fc_table_room(FC_TABLE_BITS_MIN);
+    t.slots[1].tag = UINT32_MAX; /* would have been found at the end of the array */
+    CHECK(fc_table_check(&t) != NULL);
+    t.slots[1].tag = 0;
+    CHECK_WHOLE(fc_table_check(&t));
     t.slots[0].index = FC_NIL; /* a hole before the second */
     t.count--;
     CHECK(fc_table_check(&t) != NULL);

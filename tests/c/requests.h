@@ -1,0 +1,86 @@
+/* requests.h - the smallest cache around a store: a request finds its key or puts it in. */
+#ifndef REQUESTS_H
+#define REQUESTS_H
+
+#include "fc_store.h"
+
+#include "check.h"
+
+/* Key and value of entry number k: the number plus one, as a pointer. */
+static inline void *
+number(uint32_t k)
+{
+    return (void *)(uintptr_t)(k + 1);
+}
+
+/* The place of a key, or FC_NIL; slow, and independent of the table. */
+static inline uint32_t
+place_of(const fc_store *s, uint32_t k)
+{
+    uint32_t at = fc_slab_live(&s->slab, FC_LISTS);
+    while (at != FC_NIL && s->slab.entries[at].key != number(k)) {
+        at = fc_slab_live(&s->slab, at + 1);
+    }
+    return at;
+}
+
+/* FC_NOMEM, or 1 for a hit and 0 for a miss, after which the key is in. */
+static inline int
+request(fc_store *s, uint32_t k)
+{
+    fc_incoming incoming = {k};
+    uint32_t at = place_of(s, k);
+    if (at != FC_NIL) {
+        s->on_hit(s, at);
+        return 1;
+    }
+    if (fc_store_excess(s) > 0) {
+        fc_store_remove(s, s->policy->victim(s, &incoming), FC_EVICTED);
+    }
+    if (fc_store_reserve(s) != FC_OK) {
+        return FC_NOMEM;
+    }
+    fc_store_add(s, number(k), number(k), k, 0);
+    return 0;
+}
+
+/* The misses of a sequence of keys in an empty store. */
+static inline uint32_t
+misses_of(const fc_policy *policy, uint32_t max_entries, const uint32_t *keys, uint32_t count)
+{
+    fc_alloc a;
+    fc_store s;
+    uint32_t misses = 0;
+    fc_alloc_init(&a);
+    CHECK(fc_store_init(&s, &a, policy, max_entries, 1) == FC_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        misses += request(&s, keys[i]) == 0;
+        CHECK_WHOLE(fc_store_check(&s));
+    }
+    fc_store_free(&s);
+    CHECK(a.bytes == 0);
+    return misses;
+}
+
+/* Whether the keys of a store are these, the next victim first. */
+static inline bool
+order_is(const fc_store *s, const uint32_t *keys, uint32_t count)
+{
+    uint32_t order[64];
+    if (s->count != count || count > 64) {
+        return false;
+    }
+    fc_store_order(s, order);
+    for (uint32_t i = 0; i < count; i++) {
+        if (s->slab.entries[order[i]].key != number(keys[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+#define ORDER_IS(s, ...)                         \
+    order_is(s, (const uint32_t[]){__VA_ARGS__}, \
+             sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+
+#endif
