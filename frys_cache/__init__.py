@@ -1,4 +1,4 @@
-"""Frys Cache: a bounded cache that behaves as a `dict` and answers faster than one.
+"""Frys Cache: a bounded cache that behaves as a `dict` and answers as fast as one.
 
 >>> from frys_cache import FrysCache
 >>> cache = FrysCache(1000)

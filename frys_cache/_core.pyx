@@ -57,14 +57,15 @@ cdef class MemoryCache:
     """MemoryCache(max_entries=None, *, policy='lru', on_evict=None)\n--\n
     A mapping of at most `max_entries` entries that evicts by `policy` when it is full.
 
-    It is a complete `MutableMapping`; a hit costs less than that of a `dict`.  Every method is safe
-    to call from any thread, from tasks, and from the `__eq__`, `__hash__` and `__del__` of keys and
-    values and the listener of this very cache.
+    It is a complete `MutableMapping`; a hit costs about as much as one of a `dict`.  Every method
+    is safe to call from any thread, from tasks, and from the `__eq__`, `__hash__` and `__del__` of
+    keys and values and the listener of this very cache.
 
     max_entries: a positive int.  policy: an `EvictionPolicy` or its name.  on_evict: a callable
     `(key, value, cause)` with an `EvictionCause`, called after each operation that made entries
     leave, once for each; what it raises goes to `sys.unraisablehook` and is counted.  What it puts
-    back may push out more, of which it hears in turn: one that puts back all it hears of never ends.
+    back may push out more, of which it hears in turn: one that puts back all it hears of never
+    ends.
     Raises `ConfigurationError` for a bound or a policy that cannot be.
 
     >>> cache = MemoryCache(2)

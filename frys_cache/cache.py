@@ -27,7 +27,7 @@ class _Home(MemoryCache[K, V]):
 
 
 class FrysCache(_Home[K, V]):
-    """A bounded cache that behaves as a `dict` and answers faster than one.
+    """A bounded cache that behaves as a `dict` and answers as fast as one.
 
     max_entries: the bound, a positive int.  policy: an `EvictionPolicy` or its name.  on_evict: a
     callable `(key, value, cause)`, called after the operation that made the entry leave.
