@@ -1,6 +1,9 @@
 """CPython's own test suite for mappings, run on both classes."""
 
+from pathlib import Path
+
 import pytest
+from conftest import left_out
 
 from frys_cache import FrysCache, MemoryCache
 
@@ -8,7 +11,7 @@ try:
     from test import mapping_tests
 except ImportError:  # an interpreter may come without its own tests
     mapping_tests = None
-    print("notice: this interpreter has no test package: CPython's mapping suite is left out")
+    left_out[Path(__file__).name] = ["test, CPython's own tests"]
 
 
 def dict_like(base):
