@@ -1,4 +1,4 @@
-/* fc_access.h - single operations on a store of Python objects: get, put, remove, clear, fill.
+/* fc_access.h - single operations on a store of Python objects: get, put, remove, clear.
  *
  * Nothing is released here: what leaves is pushed to an fc_exits, and the caller lets go of it when
  * the operation is over (fc_release).  Every function that may fail reserves first; after FC_ERROR
@@ -214,35 +214,61 @@ fc_overwrite(fc_cache *c, uint32_t at, PyObject *value, fc_exits *out)
     fc_touch(c, at);
 }
 
-/* Add a key that a search has not found, ending at slot; the policy makes room.  FC_ERROR: no
- * memory, nothing changed. */
-static inline int
-fc_insert(fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t slot, PyObject *value, fc_exits *out)
+FC_INLINE int
+fc_insert_under(fc_cache *c, const fc_policy *policy, PyObject *key, Py_hash_t hash, uint32_t slot,
+                PyObject *value, fc_exit *gone)
 {
     fc_store *s = &c->store;
     fc_incoming incoming = {.hash = hash};
     uint8_t flags = fc_flags(key, value);
-    uint32_t excess = fc_store_excess(s);
-    if (fc_exits_reserve(out, s->alloc, excess) != FC_OK ||
-        (excess == 0 && fc_store_reserve(s) != FC_OK)) {
-        PyErr_NoMemory();
-        return FC_ERROR;
+    gone->key = gone->value = NULL;
+    if (FC_LIKELY(fc_store_excess(s) == 1)) {
+        uint32_t at = policy->victim(s, &incoming);
+        const fc_entry *e = &s->slab.entries[at];
+        gone->key = e->key;
+        gone->value = e->value;
+        c->containers -= e->flags & FC_ENTRY_CONTAINER;
+        fc_store_replace(s, policy, at, slot, key, value, hash, flags);
+    }
+    else {
+        const fc_slot *slots = s->table.slots;
+        if (fc_store_reserve(s) != FC_OK) {
+            PyErr_NoMemory();
+            return FC_ERROR;
+        }
+        if (FC_UNLIKELY(slots != s->table.slots)) {
+            slot = fc_table_free_slot(&s->table, fc_store_tag(s, hash));
+        }
+        fc_store_add(s, slot, key, value, hash, flags);
     }
     Py_INCREF(key);
     Py_INCREF(value);
     c->containers += flags;
-    if (FC_LIKELY(excess == 1)) {
-        uint32_t at = s->policy->victim(s, &incoming);
-        fc_entry *e = &s->slab.entries[at];
-        fc_exits_push(out, e->key, e->value, FC_EVICTED);
-        c->containers -= e->flags & FC_ENTRY_CONTAINER;
-        fc_store_replace(s, at, slot, key, value, hash, flags);
-        return FC_OK;
+    return FC_OK;
+}
+
+/* Add a key that a search has not found, ending at slot, where at most one entry has to go, which
+ * is *gone.  FC_ERROR: no memory, nothing changed.  Under lru nothing is called: 3 ns of 45. */
+FC_INLINE int
+fc_insert_one(fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t slot, PyObject *value,
+              fc_exit *gone)
+{
+    const fc_policy *policy = c->store.policy;
+    return FC_LIKELY(policy == &FC_LRU) ? fc_insert_under(c, &FC_LRU, key, hash, slot, value, gone)
+                                        : fc_insert_under(c, policy, key, hash, slot, value, gone);
+}
+
+/* The same, and queue what goes; room for it in out is reserved. */
+FC_INLINE int
+fc_insert(fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t slot, PyObject *value, fc_exits *out)
+{
+    fc_exit gone;
+    if (fc_insert_one(c, key, hash, slot, value, &gone) != FC_OK) {
+        return FC_ERROR;
     }
-    for (; excess > 0; excess--) {
-        fc_evict(c, s->policy->victim(s, &incoming), FC_EVICTED, out);
+    if (gone.value != NULL) {
+        fc_exits_push(out, gone.key, gone.value, FC_EVICTED);
     }
-    fc_store_add(s, key, value, hash, flags); /* what was evicted leaves a place and a slot */
     return FC_OK;
 }
 
@@ -433,51 +459,6 @@ fc_release(fc_exits *x, fc_alloc *alloc)
 {
     fc_let_go(x);
     fc_exits_free(x, alloc);
-}
-
-/* ---- fill tokens -------------------------------------------------------------------------- */
-
-/* A token taken before a slow read of a key: it holds until the key is written, removed or all is
- * cleared.  Keys share FC_GENERATIONS counters, so a stranger's write may outdate it, which costs
- * a fill and never lets a stale one in.  FC_ERROR: no memory. */
-static inline int
-fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token)
-{
-    if (c->generations == NULL) {
-        c->generations = calloc(FC_GENERATIONS, sizeof *c->generations);
-        if (c->generations == NULL) {
-            PyErr_NoMemory();
-            return FC_ERROR;
-        }
-    }
-    *token = (uint64_t)c->epoch << 32 |
-             c->generations[fc_store_tag(&c->store, hash) % FC_GENERATIONS];
-    return FC_OK;
-}
-
-/* Insert what a slow read has brought, unless the key is there or the token is outdated: 1 or 0. */
-static inline int
-fc_fill(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, uint64_t token, fc_exits *out)
-{
-    uint64_t now;
-    uint32_t at;
-    int done;
-    FC_LOCK(c);
-    done = fc_find(c, key, hash, &at);
-    if (done != FC_ERROR && c->readers != NULL) {
-        done = FC_BUSY;
-    }
-    else if (done != FC_ERROR && fc_token(c, hash, &now) != FC_OK) {
-        done = FC_ERROR;
-    }
-    else if (done == FC_MISS && now == token) {
-        done = fc_insert(c, key, hash, at, value, out) == FC_OK ? 1 : FC_ERROR;
-    }
-    else if (done != FC_ERROR) {
-        done = 0;
-    }
-    FC_UNLOCK(c);
-    return done;
 }
 
 #endif

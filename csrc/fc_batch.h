@@ -133,18 +133,17 @@ fc_put_run(fc_cache *c, PyObject *const *keys, PyObject *const *values, Py_ssize
     for (; done < count; done++) {
         uint32_t at = places[done];
         /* An insert before this one may have brought this key, or have evicted it. */
-        int found = at != FC_NIL && c->store.version == version
-                        ? FC_HIT
-                        : fc_probe(c, keys[done], hashes[done], &at);
-        if (found == FC_HIT) {
+        int found = FC_HIT;
+        if (FC_UNLIKELY(at == FC_NIL || c->store.version != version)) {
+            found = fc_probe(c, keys[done], hashes[done], &at);
+        }
+        if (FC_LIKELY(found == FC_HIT)) {
             fc_overwrite(c, at, values[done], out);
         }
-        else if (found == FC_ASK || fc_store_excess(&c->store) > 1 ||
-                 (fc_store_excess(&c->store) == 0 && fc_store_reserve(&c->store) != FC_OK)) {
+        else if (found == FC_ASK ||
+                 fc_insert(c, keys[done], hashes[done], at, values[done], out) != FC_OK) {
+            PyErr_Clear(); /* of memory; the caller will meet it again */
             break;
-        }
-        else {
-            fc_insert(c, keys[done], hashes[done], at, values[done], out);
         }
         fc_outdate(c, hashes[done]);
     }

@@ -14,17 +14,18 @@
 
 #define FC_LISTS 4
 
+/* What a hit reads and writes comes first: the other fields may lie in the next cache line. */
 typedef struct fc_entry {
-    void *key;   /* owned; NULL in a free place */
-    void *value; /* owned */
-    int64_t hash;
+    void *key;           /* owned; NULL in a free place */
+    void *value;         /* owned */
     uint32_t prev, next; /* towards the old and the young end; next chains free places */
-    int64_t expiry;      /* 0: never */
     uint32_t serial;     /* tells an entry from a later one in the same place */
     uint8_t list;        /* which of the policy's lists it is on */
     uint8_t bits;        /* the policy's own */
     uint8_t flags;       /* FC_ENTRY_... */
     uint8_t spare;
+    int64_t hash;
+    int64_t expiry; /* 0: never */
 } fc_entry;
 
 _Static_assert(sizeof(fc_entry) == 48 || sizeof(void *) != 8, "an entry is 48 bytes");

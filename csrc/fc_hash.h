@@ -11,10 +11,16 @@
 
 #include "fc_base.h"
 
+FC_INLINE uint64_t
+fc_hash_mix(int64_t hash, uint64_t seed)
+{
+    return ((uint64_t)hash ^ seed) * UINT64_C(0x9E3779B97F4A7C15);
+}
+
 FC_INLINE uint32_t
 fc_hash_tag(int64_t hash, uint64_t seed)
 {
-    return (uint32_t)((((uint64_t)hash ^ seed) * UINT64_C(0x9E3779B97F4A7C15)) >> 32);
+    return (uint32_t)(fc_hash_mix(hash, seed) >> 32);
 }
 
 /* SplitMix64 (Steele, Lea, Flood 2014): the next number of a stream, any seed will do. */

@@ -8,6 +8,21 @@
 
 #include "fc_access.h"
 
+/* The place of a key that lies at home and is the very object in the entry, or FC_NIL: one straight
+ * line, and nearly every hit.  A key that carries no hash yet is in no entry. */
+FC_INLINE uint32_t
+fc_glance(const fc_cache *c, PyObject *key)
+{
+    const fc_table *t = &c->store.table;
+    uint64_t mixed = fc_hash_mix(fc_hash_cached(key), c->store.seed);
+    fc_slot slot = t->slots[mixed >> (t->shift + 32)];
+    if (FC_LIKELY(slot.tag == (uint32_t)(mixed >> 32)) && FC_LIKELY(slot.index != FC_NIL) &&
+        FC_LIKELY(c->store.slab.entries[slot.index].key == key)) {
+        return slot.index;
+    }
+    return FC_NIL;
+}
+
 /* The first slot from home on that has the tag, or is free. */
 FC_INLINE uint32_t
 fc_probe_quick(const fc_table *t, uint32_t tag)
@@ -19,14 +34,12 @@ fc_probe_quick(const fc_table *t, uint32_t tag)
     return at;
 }
 
-/* The first place with the tag of a str or bytes that carries its hash, or FC_NIL. */
+/* The first place with the tag of a key that carries its hash, or FC_NIL. */
 FC_INLINE uint32_t
 fc_place_quick(const fc_cache *c, PyObject *key)
 {
     const fc_table *t = &c->store.table;
-    Py_hash_t hash = fc_hash_cached(key);
-    uint32_t slot = fc_probe_quick(t, fc_store_tag(&c->store, hash));
-    return FC_LIKELY(hash != -1) ? t->slots[slot].index : FC_NIL;
+    return t->slots[fc_probe_quick(t, fc_store_tag(&c->store, fc_hash_cached(key)))].index;
 }
 
 /* Whether the entry there has a key equal to one that carries its hash. */
@@ -34,7 +47,8 @@ static inline bool
 fc_equals(const fc_cache *c, uint32_t at, PyObject *key)
 {
     const fc_entry *e = &c->store.slab.entries[at];
-    return e->hash == fc_hash_cached(key) && fc_same(e->key, key) == FC_HIT;
+    Py_hash_t hash = fc_hash_cached(key);
+    return e->key == key || (hash != -1 && e->hash == hash && fc_same(e->key, key) == FC_HIT);
 }
 
 FC_NOINLINE FC_NONNULL static PyObject *
@@ -58,7 +72,7 @@ fc_hit_quick(fc_cache *c, uint32_t at)
     return value;
 }
 
-/* A hit of an equal object, or NULL. */
+/* A hit of a key not at home, or of an equal object; or NULL. */
 static inline PyObject *
 fc_hit_equal(fc_cache *c, uint32_t at, PyObject *key)
 {
@@ -67,37 +81,39 @@ fc_hit_equal(fc_cache *c, uint32_t at, PyObject *key)
     return value;
 }
 
-/* Out of line, so that the quick ways have no frame: an equal object, then what Cython generated. */
+/* Out of line, so that the quick ways have no frame: another search, then what Cython generated. */
 FC_NOINLINE static PyObject *
-fc_item_else(fc_cache *c, uint32_t at, PyObject *self, PyObject *key, binaryfunc generated)
+fc_item_else(fc_cache *c, PyObject *self, PyObject *key, binaryfunc generated)
 {
-    PyObject *value = fc_hit_equal(c, at, key);
+    PyObject *value = fc_hit_equal(c, fc_place_quick(c, key), key);
     return value != NULL ? value : generated(self, key);
 }
 
 typedef PyObject *(*fc_fastcall)(PyObject *, PyObject **, Py_ssize_t, PyObject *);
 
+/* The same for get, whose miss is as frequent: a free slot before any entry of that tag is one. */
 FC_NOINLINE static PyObject *
-fc_call_else(fc_cache *c, uint32_t at, PyObject *self, PyObject **args, Py_ssize_t count,
-             fc_fastcall generated)
+fc_get_else(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count, fc_fastcall generated)
 {
-    PyObject *value = fc_hit_equal(c, at, args[0]);
+    uint32_t at = fc_place_quick(c, args[0]);
+    PyObject *value;
+    if (at == FC_NIL && fc_hash_cached(args[0]) != -1 && !c->chained) {
+        value = count == 2 ? args[1] : Py_None;
+        c->store.misses++;
+        FC_UNLOCK(c);
+        Py_INCREF(value);
+        return value;
+    }
+    value = fc_hit_equal(c, at, args[0]);
     return value != NULL ? value : generated(self, args, count, NULL);
 }
 
-/* The same for get, whose miss is as frequent: a free slot before any entry of that tag is one. */
 FC_NOINLINE static PyObject *
-fc_get_else(fc_cache *c, uint32_t at, PyObject *self, PyObject **args, Py_ssize_t count,
-            fc_fastcall generated)
+fc_setdefault_else(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count,
+                   fc_fastcall generated)
 {
-    if (at == FC_NIL && fc_hash_cached(args[0]) != -1 && !c->chained) {
-        PyObject *absent = count == 2 ? args[1] : Py_None;
-        c->store.misses++;
-        FC_UNLOCK(c);
-        Py_INCREF(absent);
-        return absent;
-    }
-    return fc_call_else(c, at, self, args, count, generated);
+    PyObject *value = fc_hit_equal(c, fc_place_quick(c, args[0]), args[0]);
+    return value != NULL ? value : generated(self, args, count, NULL);
 }
 
 /* c[key] */
@@ -106,37 +122,43 @@ fc_item_quick(fc_cache *c, PyObject *self, PyObject *key, binaryfunc generated)
 {
     uint32_t at;
     FC_LOCK(c);
-    at = fc_place_quick(c, key);
-    if (FC_LIKELY(at != FC_NIL) && FC_LIKELY(c->store.slab.entries[at].key == key)) {
-        return fc_hit_quick(c, at);
-    }
-    return fc_item_else(c, at, self, key, generated);
+    at = fc_glance(c, key);
+    return FC_LIKELY(at != FC_NIL) ? fc_hit_quick(c, at) : fc_item_else(c, self, key, generated);
 }
 
-/* c.get(key) and c.get(key, default), or with what a miss means c.setdefault. */
+/* c.get(key) and c.get(key, default) */
 FC_INLINE PyObject *
-fc_get_quick(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count, fc_fastcall generated,
-             bool sets)
+fc_get_quick(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count, fc_fastcall generated)
 {
     uint32_t at;
     FC_LOCK(c);
-    at = fc_place_quick(c, args[0]);
-    if (FC_LIKELY(at != FC_NIL) && FC_LIKELY(c->store.slab.entries[at].key == args[0])) {
-        return fc_hit_quick(c, at);
-    }
-    return sets ? fc_call_else(c, at, self, args, count, generated)
-                : fc_get_else(c, at, self, args, count, generated);
+    at = fc_glance(c, args[0]);
+    return FC_LIKELY(at != FC_NIL) ? fc_hit_quick(c, at)
+                                   : fc_get_else(c, self, args, count, generated);
 }
 
-FC_NOINLINE static int
-fc_insert_called(fc_cache *c, PyObject *key, uint32_t slot, PyObject *value)
+/* c.setdefault(key) and c.setdefault(key, default) */
+FC_INLINE PyObject *
+fc_setdefault_quick(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count,
+                    fc_fastcall generated)
 {
-    fc_exits few;
-    int done;
-    fc_exits_init(&few, false);
-    done = fc_insert(c, key, fc_hash_cached(key), slot, value, &few);
+    uint32_t at;
+    FC_LOCK(c);
+    at = fc_glance(c, args[0]);
+    return FC_LIKELY(at != FC_NIL) ? fc_hit_quick(c, at)
+                                   : fc_setdefault_else(c, self, args, count, generated);
+}
+
+FC_INLINE int
+fc_insert_quick(fc_cache *c, PyObject *key, uint32_t slot, PyObject *value)
+{
+    fc_exit gone;
+    int done = fc_insert_one(c, key, fc_hash_cached(key), slot, value, &gone);
     FC_UNLOCK(c);
-    fc_release(&few, &c->alloc);
+    if (gone.value != NULL) { /* only now: foreign code may run */
+        Py_DECREF((PyObject *)gone.key);
+        Py_DECREF((PyObject *)gone.value);
+    }
     return done == FC_OK ? 1 : FC_ERROR;
 }
 
@@ -158,37 +180,59 @@ fc_overwrite_quick(fc_cache *c, uint32_t at, PyObject *value)
     return 1;
 }
 
+/* An insert, or an overwrite of an equal key; 0: not done. */
 FC_NOINLINE static int
-fc_assign_else(fc_cache *c, uint32_t slot, uint32_t at, PyObject *key, PyObject *value)
+fc_assign_else(fc_cache *c, PyObject *key, PyObject *value)
 {
-    if (at == FC_NIL) {
-        return fc_insert_called(c, key, slot, value);
+    const fc_table *t = &c->store.table;
+    Py_hash_t hash = fc_hash_cached(key);
+    uint32_t slot = fc_probe_quick(t, fc_store_tag(&c->store, hash));
+    uint32_t at = t->slots[slot].index;
+    if (hash != -1 && at == FC_NIL) {
+        return fc_insert_quick(c, key, slot, value);
     }
-    if (fc_equals(c, at, key)) {
+    if (at != FC_NIL && fc_equals(c, at, key)) {
         return fc_overwrite_quick(c, at, value);
     }
     FC_UNLOCK(c);
     return 0;
 }
 
+/* del c[key] without hooks and listener: 1 done, 0 not done. */
+static inline int
+fc_remove_quick(fc_cache *c, PyObject *key)
+{
+    PyObject *old_key, *old_value;
+    uint32_t at;
+    FC_LOCK(c);
+    at = fc_place_quick(c, key);
+    if (c->readers != NULL || c->generations != NULL || at == FC_NIL || !fc_equals(c, at, key)) {
+        FC_UNLOCK(c);
+        return 0;
+    }
+    old_key = c->store.slab.entries[at].key;
+    old_value = c->store.slab.entries[at].value;
+    c->containers -= c->store.slab.entries[at].flags & FC_ENTRY_CONTAINER;
+    fc_store_remove(&c->store, at, FC_DELETED);
+    FC_UNLOCK(c);
+    Py_DECREF(old_key);
+    Py_DECREF(old_value);
+    return 1;
+}
+
 /* c[key] = value without hooks and listener: 1 done, 0 not done, FC_ERROR. */
 FC_INLINE int
 fc_assign_quick(fc_cache *c, PyObject *key, PyObject *value)
 {
-    const fc_table *t = &c->store.table;
-    Py_hash_t hash = fc_hash_cached(key);
-    uint32_t slot, at;
+    uint32_t at;
     FC_LOCK(c);
-    slot = fc_probe_quick(t, fc_store_tag(&c->store, hash));
-    at = t->slots[slot].index;
-    if (FC_UNLIKELY(hash == -1 || c->readers != NULL || c->generations != NULL)) {
+    if (FC_UNLIKELY(c->readers != NULL || c->generations != NULL)) {
         FC_UNLOCK(c);
         return 0;
     }
-    if (FC_LIKELY(at != FC_NIL) && FC_LIKELY(c->store.slab.entries[at].key == key)) {
-        return fc_overwrite_quick(c, at, value);
-    }
-    return fc_assign_else(c, slot, at, key, value);
+    at = fc_glance(c, key);
+    return FC_LIKELY(at != FC_NIL) ? fc_overwrite_quick(c, at, value)
+                                   : fc_assign_else(c, key, value);
 }
 
 #endif

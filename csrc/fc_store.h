@@ -89,7 +89,7 @@ fc_store_tag(const fc_store *s, int64_t hash)
     return fc_hash_tag(hash, s->seed);
 }
 
-/* Make room in memory for one more entry. */
+/* Make room in memory for one more entry; slots move when the table grows. */
 FC_INLINE int
 fc_store_reserve(fc_store *s)
 {
@@ -102,7 +102,8 @@ fc_store_reserve(fc_store *s)
 
 /* Fill a place that the table points at, and tell the policy. */
 FC_INLINE void
-fc_store_settle(fc_store *s, uint32_t at, void *key, void *value, int64_t hash, uint8_t flags)
+fc_store_settle(fc_store *s, const fc_policy *policy, uint32_t at, void *key, void *value,
+                int64_t hash, uint8_t flags)
 {
     fc_entry *e = &s->slab.entries[at];
     e->key = key;
@@ -113,34 +114,36 @@ fc_store_settle(fc_store *s, uint32_t at, void *key, void *value, int64_t hash, 
     e->bits = 0;
     e->flags = flags;
     s->inserts++;
-    s->policy->on_add(s, at);
+    policy->on_add(s, at);
 }
 
-/* Put in an entry that is not there; room is reserved.  Returns its place. */
-static inline uint32_t
-fc_store_add(fc_store *s, void *key, void *value, int64_t hash, uint8_t flags)
+/* Put in an entry that is not there; room is reserved.  slot is where a search for it ends.  Returns
+ * its place. */
+FC_INLINE uint32_t
+fc_store_add(fc_store *s, uint32_t slot, void *key, void *value, int64_t hash, uint8_t flags)
 {
     uint32_t at = fc_slab_take(&s->slab);
-    fc_table_insert(&s->table, fc_store_tag(s, hash), at);
+    fc_table_put(&s->table, slot, fc_store_tag(s, hash), at);
     s->count++;
-    fc_store_settle(s, at, key, value, hash, flags);
+    fc_store_settle(s, s->policy, at, key, value, hash, flags);
     return at;
 }
 
-/* Put in an entry in the place of another that is evicted.  slot is where a search for it has
- * ended; it goes in before the other goes out, so that nothing shifts in between. */
-static inline void
-fc_store_replace(fc_store *s, uint32_t at, uint32_t slot, void *key, void *value, int64_t hash,
-                 uint8_t flags)
+/* Put in an entry in the place of another that is evicted.  slot is where a search for it ends; it
+ * goes in before the other goes out, so that nothing shifts in between.  policy is the store's; where
+ * the caller names a constant, its functions are inlined. */
+FC_INLINE void
+fc_store_replace(fc_store *s, const fc_policy *policy, uint32_t at, uint32_t slot, void *key,
+                 void *value, int64_t hash, uint8_t flags)
 {
     uint32_t tag = fc_store_tag(s, s->slab.entries[at].hash);
     uint32_t old = fc_table_locate(&s->table, tag, at);
-    s->policy->on_remove(s, at, FC_EVICTED);
+    policy->on_remove(s, at, FC_EVICTED);
     fc_table_put(&s->table, slot, fc_store_tag(s, hash), at);
     fc_table_remove(&s->table, old);
     s->evictions++;
     s->version++;
-    fc_store_settle(s, at, key, value, hash, flags);
+    fc_store_settle(s, policy, at, key, value, hash, flags);
 }
 
 /* Take an entry out.  Its key and value are the caller's, read before. */

@@ -65,15 +65,22 @@ fc_table_put(fc_table *t, uint32_t at, uint32_t tag, uint32_t index)
     t->count++;
 }
 
-/* Find that slot and put; the caller has reserved room. */
-static inline void
-fc_table_insert(fc_table *t, uint32_t tag, uint32_t index)
+/* That slot. */
+static inline uint32_t
+fc_table_free_slot(const fc_table *t, uint32_t tag)
 {
     uint32_t at = fc_table_home(t, tag);
     while (t->slots[at].index != FC_NIL) {
         at = fc_table_next(t, at);
     }
-    fc_table_put(t, at, tag, index);
+    return at;
+}
+
+/* Find it and put; the caller has reserved room. */
+static inline void
+fc_table_insert(fc_table *t, uint32_t tag, uint32_t index)
+{
+    fc_table_put(t, fc_table_free_slot(t, tag), tag, index);
 }
 
 static inline int

@@ -67,9 +67,6 @@ cdef extern from "fc_access.h":
     int fc_pop(fc_cache *c, fc_exits *out) except -1
     PyObject *fc_victim_key(fc_cache *c) noexcept
     int fc_clear(fc_cache *c, fc_store *old, fc_exits *out) except -1
-    int fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token) except -1
-    int fc_fill(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, uint64_t token,
-                fc_exits *out) except -1
 
     void fc_exits_init(fc_exits *x, bint audience) noexcept
     int fc_exits_reserve(fc_exits *x, fc_alloc *alloc, size_t more) noexcept
@@ -86,8 +83,14 @@ cdef extern from "Python.h":
     void Py_DECREF(PyObject *o)
     void Py_XDECREF(PyObject *o)
 
+cdef extern from "fc_fill.h":
+    int fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token) except -1
+    int fc_fill(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, uint64_t token,
+                fc_exits *out) except -1
+
 cdef extern from "fc_quick.h":
     int fc_assign_quick(fc_cache *c, PyObject *key, PyObject *value) noexcept
+    int fc_remove_quick(fc_cache *c, PyObject *key) noexcept
 
 cdef extern from "fc_collect.h":
     int fc_visit(const fc_cache *c, visitproc visit, void *arg) noexcept

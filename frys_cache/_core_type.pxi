@@ -32,7 +32,9 @@ cdef extern from "fc_quick.h":
     PyObject *fc_item_quick(fc_cache *c, PyObject *self, PyObject *key,
                             subscript generated) noexcept
     PyObject *fc_get_quick(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count,
-                           fastcall generated, bint sets) noexcept
+                           fastcall generated) noexcept
+    PyObject *fc_setdefault_quick(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count,
+                                  fastcall generated) noexcept
 
 cdef Type *kind = <Type *>MemoryCache
 cdef PyMethodDef *get_method = fc_method_of(MemoryCache.__dict__["get"])
@@ -67,21 +69,23 @@ cdef PyObject *quick_item(PyObject *self, PyObject *key) noexcept:
 cdef PyObject *quick_get(PyObject *self, PyObject **args, Py_ssize_t count,
                          PyObject *names) noexcept:
     if names is NULL and (count == 1 or count == 2):
-        return fc_get_quick((<MemoryCache>self).c, self, args, count, generated_get, False)
+        return fc_get_quick((<MemoryCache>self).c, self, args, count, generated_get)
     return generated_get(self, args, count, names)
 
 
 cdef PyObject *quick_setdefault(PyObject *self, PyObject **args, Py_ssize_t count,
                                 PyObject *names) noexcept:
     if names is NULL and (count == 1 or count == 2):
-        return fc_get_quick((<MemoryCache>self).c, self, args, count, generated_setdefault, True)
+        return fc_setdefault_quick((<MemoryCache>self).c, self, args, count,
+                                   generated_setdefault)
     return generated_setdefault(self, args, count, names)
 
 
 cdef int quick_assign(PyObject *self, PyObject *key, PyObject *value) noexcept:
     cdef int done = 0
-    if value is not NULL and (<MemoryCache>self).watch == 0:
-        done = fc_assign_quick((<MemoryCache>self).c, key, value)
+    if (<MemoryCache>self).watch == 0:
+        done = (fc_assign_quick((<MemoryCache>self).c, key, value) if value is not NULL
+                else fc_remove_quick((<MemoryCache>self).c, key))
     if done == 0:
         return generated_assign(self, key, value)
     return 0 if done == 1 else -1

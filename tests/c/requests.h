@@ -40,7 +40,7 @@ request(fc_store *s, uint32_t k)
     if (fc_store_reserve(s) != FC_OK) {
         return FC_NOMEM;
     }
-    fc_store_add(s, number(k), number(k), k, 0);
+    fc_store_add(s, fc_table_free_slot(&s->table, fc_store_tag(s, k)), number(k), number(k), k, 0);
     return 0;
 }
 

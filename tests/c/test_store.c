@@ -44,14 +44,15 @@ put(fc_store *s, uint32_t key, bool in_place)
         }
     }
     else if (in_place) {
-        fc_store_replace(s, s->policy->victim(s, &incoming), slot, pointer(key), pointer(key),
-                         hash_of(key), 0);
+        fc_store_replace(s, s->policy, s->policy->victim(s, &incoming), slot, pointer(key),
+                         pointer(key), hash_of(key), 0);
         return true;
     }
     else {
         fc_store_remove(s, s->policy->victim(s, &incoming), FC_EVICTED);
     }
-    fc_store_add(s, pointer(key), pointer(key), hash_of(key), 0);
+    slot = fc_table_free_slot(&s->table, fc_store_tag(s, hash_of(key)));
+    fc_store_add(s, slot, pointer(key), pointer(key), hash_of(key), 0);
     return true;
 }
 

@@ -37,7 +37,7 @@ replace(fc_store *s, uint32_t k, uint8_t flags)
     while (s->table.slots[slot].index != FC_NIL) {
         slot = fc_table_next(&s->table, slot);
     }
-    fc_store_replace(s, at, slot, number(k), number(k), k, flags);
+    fc_store_replace(s, s->policy, at, slot, number(k), number(k), k, flags);
     return at;
 }
 

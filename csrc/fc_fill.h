@@ -1,0 +1,57 @@
+/* fc_fill.h - putting in what a slow read has brought, unless the key was written meanwhile.
+ *
+ * Whoever reads a key from below takes a token before, and fills with it after.  A write, a removal
+ * or a clear in between makes the token worthless, so that no stale value gets in. */
+#ifndef FC_FILL_H
+#define FC_FILL_H
+
+#include "fc_access.h"
+
+/* A token taken before a slow read of a key: it holds until the key is written, removed or all is
+ * cleared.  Keys share FC_GENERATIONS counters, so a stranger's write may outdate it, which costs
+ * a fill and never lets a stale one in.  FC_ERROR: no memory. */
+static inline int
+fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token)
+{
+    if (c->generations == NULL) {
+        c->generations = calloc(FC_GENERATIONS, sizeof *c->generations);
+        if (c->generations == NULL) {
+            PyErr_NoMemory();
+            return FC_ERROR;
+        }
+    }
+    *token = (uint64_t)c->epoch << 32 |
+             c->generations[fc_store_tag(&c->store, hash) % FC_GENERATIONS];
+    return FC_OK;
+}
+
+/* Insert what a slow read has brought, unless the key is there or the token is outdated: 1 or 0. */
+static inline int
+fc_fill(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, uint64_t token, fc_exits *out)
+{
+    uint64_t now;
+    uint32_t at;
+    int done;
+    FC_LOCK(c);
+    done = fc_find(c, key, hash, &at);
+    if (done != FC_ERROR && c->readers != NULL) {
+        done = FC_BUSY;
+    }
+    else if (done != FC_ERROR && fc_token(c, hash, &now) != FC_OK) {
+        done = FC_ERROR;
+    }
+    else if (done == FC_MISS && now == token && fc_exits_reserve(out, &c->alloc, 1) != FC_OK) {
+        PyErr_NoMemory();
+        done = FC_ERROR;
+    }
+    else if (done == FC_MISS && now == token) {
+        done = fc_insert(c, key, hash, at, value, out) == FC_OK ? 1 : FC_ERROR;
+    }
+    else if (done != FC_ERROR) {
+        done = 0;
+    }
+    FC_UNLOCK(c);
+    return done;
+}
+
+#endif
