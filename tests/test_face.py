@@ -1,0 +1,140 @@
+"""Coroutines that run without a loop: `run_sync` and the face that blocks."""
+
+import gc
+import threading
+import weakref
+
+import pytest
+
+from frys_cache.flight import ABANDONED, Flights
+from frys_cache.tiers.face import SyncFace, run_sync
+
+
+class Broken(Exception):
+    """What a coroutine raises; unlike the builtin ones it can be referred to weakly."""
+
+
+class Suspends:
+    """An awaitable that gives control away, as only an event loop could take it."""
+
+    def __await__(self):
+        yield
+
+
+class Ended:
+    """Something to wait for that has ended already."""
+
+    def __init__(self, value=None, error=None):
+        self.value = value
+        self.error = error
+
+    def wait(self):
+        pass
+
+    def result(self):
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+@pytest.mark.parametrize("value", [None, 1, (1, 2), StopIteration(3), ABANDONED], ids=repr)
+def test_run_sync_result_is_returned_as_it_is(value):
+    """Catch a result that StopIteration unpacks or replaces on its way."""
+
+    async def answer():
+        return value
+
+    async def outer():
+        return await answer()
+
+    assert run_sync(answer()) is value
+    assert run_sync(outer()) is value
+
+
+def test_run_sync_exception_passes_unchanged():
+    """Catch an exception that is wrapped, copied or chained."""
+    error = Broken()
+
+    async def fail():
+        raise error
+
+    with pytest.raises(Broken) as caught:
+        run_sync(fail())
+    assert caught.value is error
+    assert error.__cause__ is error.__context__ is None
+
+
+def test_run_sync_suspending_coroutine_is_closed_and_refused():
+    """Catch a coroutine that is left half run, with its `finally` still to come."""
+    steps = []
+
+    async def lingering():
+        try:
+            await Suspends()
+        finally:
+            steps.append("closed")
+
+    with pytest.raises(RuntimeError, match=r"lingering suspended under the sync face"):
+        run_sync(lingering())
+    assert steps == ["closed"]
+
+
+@pytest.mark.parametrize("value", [None, "value", (1, 2)])
+def test_sync_face_wait_gives_the_result(value):
+    """Catch a face that gives back the flight, or None for a value."""
+    assert run_sync(SyncFace().wait(Ended(value))) is value
+
+
+def test_sync_face_wait_blocks_until_the_flight_lands():
+    """Catch a face that suspends, or reads the result before there is one."""
+    flight, _ = Flights().board("key")
+    results = []
+    started = threading.Event()
+
+    def follow():
+        started.set()
+        results.append(run_sync(SyncFace().wait(flight)))
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    assert started.wait(30)
+    assert results == []
+    flight.land("value")
+    thread.join(30)
+    assert results == ["value"]
+
+
+def test_sync_face_wait_failure_leaves_no_cycle():
+    """Catch a frame in the traceback that holds the flight that holds the exception."""
+
+    def fail():
+        ended = Ended(error=Broken())
+        with pytest.raises(Broken) as caught:
+            run_sync(SyncFace().wait(ended))
+        assert caught.value is ended.error
+        ended.error = None
+        return weakref.ref(caught.value)
+
+    class Holder(Ended):
+        def result(self):
+            try:
+                raise self.error
+            finally:
+                del self
+
+    def fail_and_hold():
+        error = Broken()
+        try:
+            run_sync(SyncFace().wait(Holder(error=error)))
+        except Broken:
+            return weakref.ref(error)
+        finally:
+            del error
+
+    fail()
+    gc.collect()
+    gc.disable()
+    try:
+        assert fail_and_hold()() is None
+    finally:
+        gc.enable()
