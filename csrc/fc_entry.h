@@ -25,12 +25,15 @@ typedef struct fc_entry {
     uint8_t flags;       /* FC_ENTRY_... */
     uint8_t spare;
     int64_t hash;
-    int64_t expiry; /* 0: never */
+    int64_t expiry; /* with FC_ENTRY_TIMED: when it is over */
 } fc_entry;
 
 _Static_assert(sizeof(fc_entry) == 48 || sizeof(void *) != 8, "an entry is 48 bytes");
 
-enum { FC_ENTRY_CONTAINER = 1 /* key or value may be part of a reference cycle */ };
+enum {
+    FC_ENTRY_CONTAINER = 1, /* key or value may be part of a reference cycle */
+    FC_ENTRY_TIMED = 2      /* it has a deadline, and is filed in the wheel */
+};
 
 typedef struct fc_slab {
     fc_entry *entries;

@@ -7,7 +7,8 @@
  *
  * A policy has for each entry: prev, next, list and bits of fc_entry; FC_LISTS lists with their
  * sentinels and counts; and s->state for whatever else (sketch, ghost keys, shadow caches), made
- * in open and grown in reserve, the only two that may allocate and fail.  No function of a policy
+ * in open and grown in reserve, the only two that may allocate and fail.  fc_store_weight tells an
+ * entry's weight.  No function of a policy
  * runs foreign code, and none changes the table. */
 #ifndef FC_POLICY_H
 #define FC_POLICY_H
@@ -19,19 +20,35 @@ struct fc_store;
 /* Why an entry leaves; the order is that of EvictionCause in Python. */
 typedef enum fc_cause { FC_EVICTED, FC_EXPIRED, FC_REPLACED, FC_DELETED, FC_CLEARED } fc_cause;
 
-/* The newcomer that room is made for: policies with ghosts or admission ask for its hash. */
+/* The standing of an entry, which a copy takes over; what a policy does not have stays 0. */
+typedef struct fc_memo {
+    uint64_t uses;
+    double rank, age, cost;
+    uint8_t list, bits;
+} fc_memo;
+
+/* What comes in: a new entry, or another value for one. */
 typedef struct fc_incoming {
+    void *key, *value;
     int64_t hash;
+    uint64_t weight;
+    double cost;         /* of making it again, in any unit */
+    const fc_memo *memo; /* of the entry it is a copy of, or NULL */
+    uint32_t spare;      /* no victim: the entry that the value is for, or FC_NIL */
+    uint8_t flags;
 } fc_incoming;
 
 typedef struct fc_policy {
     const char *name;
-    void (*on_add)(struct fc_store *s, uint32_t at);
+    void (*on_add)(struct fc_store *s, uint32_t at, const fc_incoming *in);
     void (*on_hit)(struct fc_store *s, uint32_t at);
     void (*on_remove)(struct fc_store *s, uint32_t at, fc_cause cause);
-    /* The next to go; the store is not empty.  incoming is NULL when nothing comes in its place. */
-    uint32_t (*victim)(struct fc_store *s, const fc_incoming *incoming);
+    /* The next to go; there is one besides the spare.  in is NULL when nothing comes in its place. */
+    uint32_t (*victim)(struct fc_store *s, const fc_incoming *in);
     /* Optional from here on: NULL does nothing. */
+    /* Another value, whose weight is noted; by default this is a hit. */
+    void (*on_write)(struct fc_store *s, uint32_t at, const fc_incoming *in);
+    void (*save)(const struct fc_store *s, uint32_t at, fc_memo *memo); /* memo is zeroed */
     int (*open)(struct fc_store *s);    /* make s->state; FC_NOMEM */
     void (*close)(struct fc_store *s);  /* free s->state */
     int (*reserve)(struct fc_store *s); /* make s->state fit the slab's room; FC_NOMEM */
@@ -39,6 +56,8 @@ typedef struct fc_policy {
      * young. */
     void (*order)(const struct fc_store *s, uint32_t *out);
     const char *(*check)(const struct fc_store *s); /* NULL, or what is wrong */
+    bool weighs; /* wants weights where no bound does */
+    bool unlisted; /* keeps entries on no list; order and check are its own */
 } fc_policy;
 
 #endif

@@ -8,7 +8,7 @@
 #include "../fc_store.h"
 
 static void
-lru_on_add(fc_store *s, uint32_t at)
+lru_on_add(fc_store *s, uint32_t at, const fc_incoming *in FC_UNUSED)
 {
     fc_store_push(s, 0, at);
 }
@@ -30,9 +30,9 @@ lru_on_remove(fc_store *s, uint32_t at, fc_cause cause FC_UNUSED)
 }
 
 static uint32_t
-lru_victim(fc_store *s, const fc_incoming *incoming FC_UNUSED)
+lru_victim(fc_store *s, const fc_incoming *in)
 {
-    return fc_list_oldest(s->slab.entries, 0);
+    return fc_store_oldest(s, 0, in);
 }
 
 static const fc_policy FC_LRU = {
