@@ -7,7 +7,7 @@
 #ifndef FC_BATCH_H
 #define FC_BATCH_H
 
-#include "fc_access.h"
+#include "fc_change.h"
 
 /* Keys of one batch whose slots, entries and values are fetched together. */
 #define FC_BATCH 32
@@ -81,14 +81,13 @@ fc_hit_run(fc_cache *c, const uint32_t *places, Py_ssize_t count, PyObject *abse
             }
         }
         for (Py_ssize_t i = from; i < to; i++) {
-            if (places[i] != FC_NIL) {
-                values[i] = fc_hit(c, places[i]);
-            }
-            else {
+            PyObject *value = places[i] != FC_NIL ? fc_hit_live(c, places[i]) : NULL;
+            if (value == NULL) {
                 c->store.misses++;
                 Py_XINCREF(absent);
-                values[i] = absent;
+                value = absent;
             }
+            values[i] = value;
         }
     }
 }
@@ -128,7 +127,9 @@ fc_put_run(fc_cache *c, PyObject *const *keys, PyObject *const *values, Py_ssize
     Py_ssize_t done = 0;
     FC_LOCK(c);
     version = c->store.version;
-    count = c->readers != NULL ? 0 : fc_hash_run(keys, count, hashes);
+    count = c->readers != NULL || c->careful || c->store.wheel.count != 0
+                ? 0
+                : fc_hash_run(keys, count, hashes);
     count = fc_probe_run(c, keys, hashes, count, places);
     for (; done < count; done++) {
         uint32_t at = places[done];
@@ -140,12 +141,13 @@ fc_put_run(fc_cache *c, PyObject *const *keys, PyObject *const *values, Py_ssize
         if (FC_LIKELY(found == FC_HIT)) {
             fc_overwrite(c, at, values[done], out);
         }
-        else if (found == FC_ASK ||
-                 fc_insert(c, keys[done], hashes[done], at, values[done], out) != FC_OK) {
-            PyErr_Clear(); /* of memory; the caller will meet it again */
-            break;
+        else {
+            fc_incoming in = fc_plain(keys[done], hashes[done], values[done]);
+            if (found == FC_ASK || fc_insert(c, at, &in, out) != FC_OK) {
+                PyErr_Clear(); /* of memory; the caller will meet it again */
+                break;
+            }
         }
-        fc_outdate(c, hashes[done]);
     }
     FC_UNLOCK(c);
     return done;

@@ -6,7 +6,7 @@
 #ifndef FC_COLLECT_H
 #define FC_COLLECT_H
 
-#include "fc_access.h"
+#include "fc_change.h"
 
 static inline int
 fc_visit(const fc_cache *c, visitproc visit, void *arg)
@@ -47,7 +47,7 @@ fc_cache_check(const fc_cache *c)
     for (uint32_t at = FC_LISTS; at < c->store.slab.used; at++) {
         const fc_entry *e = &c->store.slab.entries[at];
         if (e->key != NULL) {
-            if (e->flags != fc_flags(e->key, e->value)) {
+            if ((e->flags & FC_ENTRY_CONTAINER) != fc_flags(e->key, e->value)) {
                 return "cache: an entry's flags do not fit its key and value";
             }
             containers += e->flags & FC_ENTRY_CONTAINER;

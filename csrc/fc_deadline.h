@@ -70,4 +70,16 @@ fc_deadline_set(fc_store *s, uint32_t at, int64_t end, int64_t now)
     }
 }
 
+/* Let an entry be over at the latest then. */
+static inline void
+fc_deadline_shorten(fc_store *s, uint32_t at, int64_t expiry, int64_t now)
+{
+    fc_entry *e = &s->slab.entries[at];
+    if (e->flags & FC_ENTRY_TIMED && expiry < e->expiry) {
+        fc_wheel_remove(&s->wheel, at);
+        e->expiry = expiry;
+        fc_wheel_add(&s->wheel, at, expiry, now);
+    }
+}
+
 #endif

@@ -5,7 +5,7 @@
 #ifndef FC_FILL_H
 #define FC_FILL_H
 
-#include "fc_access.h"
+#include "fc_change.h"
 
 /* A token taken before a slow read of a key: it holds until the key is written, removed or all is
  * cleared.  Keys share FC_GENERATIONS counters, so a stranger's write may outdate it, which costs
@@ -19,6 +19,7 @@ fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token)
             PyErr_NoMemory();
             return FC_ERROR;
         }
+        c->careful = true;
     }
     *token = (uint64_t)c->epoch << 32 |
              c->generations[fc_store_tag(&c->store, hash) % FC_GENERATIONS];
@@ -27,27 +28,23 @@ fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token)
 
 /* Insert what a slow read has brought, unless the key is there or the token is outdated: 1 or 0. */
 static inline int
-fc_fill(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, uint64_t token, fc_exits *out)
+fc_fill(fc_cache *c, fc_change *change, uint64_t token, fc_exits *out)
 {
+    Py_hash_t hash = (Py_hash_t)change->in.hash;
     uint64_t now;
     uint32_t at;
     int done;
     FC_LOCK(c);
-    done = fc_find(c, key, hash, &at);
-    if (done != FC_ERROR && c->readers != NULL) {
-        done = FC_BUSY;
-    }
-    else if (done != FC_ERROR && fc_token(c, hash, &now) != FC_OK) {
-        done = FC_ERROR;
-    }
-    else if (done == FC_MISS && now == token && fc_exits_reserve(out, &c->alloc, 1) != FC_OK) {
+    done = fc_find_to_change(c, change->in.key, hash, &at, out);
+    if (done >= 0 && (fc_token(c, hash, &now) != FC_OK ||
+                      (change->ttl != FC_NEVER && fc_store_allow_deadlines(&c->store) != FC_OK))) {
         PyErr_NoMemory();
         done = FC_ERROR;
     }
     else if (done == FC_MISS && now == token) {
-        done = fc_insert(c, key, hash, at, value, out) == FC_OK ? 1 : FC_ERROR;
+        done = fc_insert_with(c, change, out);
     }
-    else if (done != FC_ERROR) {
+    else if (done >= 0) {
         done = 0;
     }
     FC_UNLOCK(c);

@@ -13,6 +13,8 @@
 
 #include <Python.h>
 
+#include "fc_clock.h"
+#include "fc_deadline.h"
 #include "fc_exits.h"
 #include "policy/all.h"
 
@@ -55,24 +57,50 @@ typedef struct fc_cache {
     fc_store store;
     uint64_t containers; /* entries that a reference cycle may run through */
     bool chained;        /* a miss is asked for below */
-    fc_turn *readers; /* who looks up without the GIL */
+    bool careful;        /* a write takes more than the quick way knows */
+    bool clocked;        /* the time is `now`, which each operation reads from the user's clock */
+    int64_t now;
+    int64_t ttl;             /* of entries that are given none; FC_NEVER: they live on */
+    fc_turn *readers;        /* who looks up without the GIL */
     PyThread_type_lock gate; /* held while there are readers; writers wait at it */
     unsigned waiting;        /* writers at the gate: no new reader without the GIL */
     unsigned long forks;     /* the count of forks when turns and gate were last looked through */
-    fc_turn *tellers; /* whose operation a listener hears about at its end */
-    uint32_t *generations; /* NULL until the first token */
+    fc_turn *tellers;        /* whose operation a listener hears about at its end */
+    uint32_t *generations;   /* NULL until the first token */
     uint32_t epoch;
     fc_alloc alloc;
     FC_LOCK_FIELD
 } fc_cache;
 
-static inline fc_cache *
-fc_cache_new(const fc_policy *policy, uint32_t max_entries, uint64_t seed)
+/* For an empty cache: another policy, bounds, and lifetime; the counters start at zero. */
+static inline int
+fc_cache_configure(fc_cache *c, const fc_policy *policy, const fc_limits *limits, int64_t ttl,
+                   bool clocked)
 {
+    fc_store fresh;
+    if (fc_store_init(&fresh, &c->alloc, policy, limits, c->store.seed) != FC_OK) {
+        return FC_NOMEM;
+    }
+    fresh.timed |= ttl != FC_NEVER;
+    fresh.version = c->store.version + 1;
+    fc_store_free(&c->store);
+    c->store = fresh;
+    c->ttl = ttl;
+    c->clocked = clocked;
+    c->careful = fresh.weighed || fresh.timed || c->generations != NULL;
+    c->epoch++;
+    return FC_OK;
+}
+
+static inline fc_cache *
+fc_cache_new(const fc_policy *policy, uint64_t seed)
+{
+    const fc_limits limits = {.max_entries = 1, .max_weight = UINT64_MAX};
     fc_cache *c = calloc(1, sizeof *c);
     if (c != NULL) {
         fc_alloc_init(&c->alloc);
-        if (fc_store_init(&c->store, &c->alloc, policy, max_entries, seed) != FC_OK) {
+        c->ttl = FC_NEVER;
+        if (fc_store_init(&c->store, &c->alloc, policy, &limits, seed) != FC_OK) {
             free(c);
             c = NULL;
         }
@@ -80,19 +108,18 @@ fc_cache_new(const fc_policy *policy, uint32_t max_entries, uint64_t seed)
     return c;
 }
 
-/* Another policy and bound, and counters at zero, for a cache that is empty. */
-static inline int
-fc_cache_configure(fc_cache *c, const fc_policy *policy, uint32_t max_entries)
+FC_INLINE int64_t
+fc_now(const fc_cache *c)
 {
-    fc_store fresh;
-    if (fc_store_init(&fresh, &c->alloc, policy, max_entries, c->store.seed) != FC_OK) {
-        return FC_NOMEM;
-    }
-    fresh.version = c->store.version + 1;
-    fc_store_free(&c->store);
-    c->store = fresh;
-    c->epoch++;
-    return FC_OK;
+    return FC_UNLIKELY(c->clocked) ? c->now : fc_clock_system();
+}
+
+/* Whether an entry is there as far as anybody may see.  Needs no GIL. */
+FC_INLINE bool
+fc_is_live(const fc_cache *c, uint32_t at)
+{
+    const fc_entry *e = &c->store.slab.entries[at];
+    return FC_LIKELY(!(e->flags & FC_ENTRY_TIMED)) || !fc_deadline_over(e, fc_now(c));
 }
 
 /* Keys and values have been let go of before. */

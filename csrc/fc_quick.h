@@ -6,7 +6,7 @@
 #ifndef FC_QUICK_H
 #define FC_QUICK_H
 
-#include "fc_access.h"
+#include "fc_change.h"
 
 /* The place of a key that lies at home and is the very object in the entry, or FC_NIL: one straight
  * line, and nearly every hit.  A key that carries no hash yet is in no entry. */
@@ -51,23 +51,33 @@ fc_equals(const fc_cache *c, uint32_t at, PyObject *key)
     return e->key == key || (hash != -1 && e->hash == hash && fc_same(e->key, key) == FC_HIT);
 }
 
-FC_NOINLINE FC_NONNULL static PyObject *
-fc_hit_called(fc_cache *c, uint32_t at)
+/* Whether a hit there calls nobody: lru, and no deadline. */
+FC_INLINE bool
+fc_is_quick(const fc_cache *c, uint32_t at)
+{
+    return FC_LIKELY(c->store.on_hit == lru_on_hit) &&
+           FC_LIKELY(!(c->store.slab.entries[at].flags & FC_ENTRY_TIMED));
+}
+
+FC_INLINE PyObject *
+fc_hit_quick(fc_cache *c, uint32_t at)
 {
     PyObject *value = fc_hit(c, at);
     FC_UNLOCK(c);
     return value;
 }
 
-/* A hit of the very object: a new reference.  Under lru nothing is called. */
-FC_INLINE PyObject *
-fc_hit_quick(fc_cache *c, uint32_t at)
+/* Any other hit; NULL when it is none, or only an operation that reads the user's clock can tell. */
+static inline PyObject *
+fc_hit_called(fc_cache *c, uint32_t at)
 {
-    PyObject *value;
-    if (FC_UNLIKELY(c->store.on_hit != lru_on_hit)) {
-        return fc_hit_called(c, at);
+    PyObject *value = NULL;
+    if (!(c->store.slab.entries[at].flags & FC_ENTRY_TIMED)) {
+        value = fc_hit(c, at);
     }
-    value = fc_hit(c, at);
+    else if (!c->clocked) {
+        value = fc_hit_timed(c, at);
+    }
     FC_UNLOCK(c);
     return value;
 }
@@ -76,16 +86,20 @@ fc_hit_quick(fc_cache *c, uint32_t at)
 static inline PyObject *
 fc_hit_equal(fc_cache *c, uint32_t at, PyObject *key)
 {
-    PyObject *value = at != FC_NIL && fc_equals(c, at, key) ? fc_hit(c, at) : NULL;
+    if (at != FC_NIL && fc_equals(c, at, key)) {
+        return fc_hit_called(c, at);
+    }
     FC_UNLOCK(c);
-    return value;
+    return NULL;
 }
 
-/* Out of line, so that the quick ways have no frame: another search, then what Cython generated. */
+/* Out of line, so that the quick ways have no frame: `at` is what the glance found, or FC_NIL for
+ * another search; then what Cython generated. */
 FC_NOINLINE static PyObject *
-fc_item_else(fc_cache *c, PyObject *self, PyObject *key, binaryfunc generated)
+fc_item_else(fc_cache *c, uint32_t at, PyObject *self, PyObject *key, binaryfunc generated)
 {
-    PyObject *value = fc_hit_equal(c, fc_place_quick(c, key), key);
+    PyObject *value = at != FC_NIL ? fc_hit_called(c, at)
+                                   : fc_hit_equal(c, fc_place_quick(c, key), key);
     return value != NULL ? value : generated(self, key);
 }
 
@@ -93,26 +107,33 @@ typedef PyObject *(*fc_fastcall)(PyObject *, PyObject **, Py_ssize_t, PyObject *
 
 /* The same for get, whose miss is as frequent: a free slot before any entry of that tag is one. */
 FC_NOINLINE static PyObject *
-fc_get_else(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count, fc_fastcall generated)
+fc_get_else(fc_cache *c, uint32_t at, PyObject *self, PyObject **args, Py_ssize_t count,
+            fc_fastcall generated)
 {
-    uint32_t at = fc_place_quick(c, args[0]);
     PyObject *value;
-    if (at == FC_NIL && fc_hash_cached(args[0]) != -1 && !c->chained) {
-        value = count == 2 ? args[1] : Py_None;
-        c->store.misses++;
-        FC_UNLOCK(c);
-        Py_INCREF(value);
-        return value;
+    if (at != FC_NIL) {
+        value = fc_hit_called(c, at);
     }
-    value = fc_hit_equal(c, at, args[0]);
+    else {
+        at = fc_place_quick(c, args[0]);
+        if (at == FC_NIL && fc_hash_cached(args[0]) != -1 && !c->chained) {
+            value = count == 2 ? args[1] : Py_None;
+            c->store.misses++;
+            FC_UNLOCK(c);
+            Py_INCREF(value);
+            return value;
+        }
+        value = fc_hit_equal(c, at, args[0]);
+    }
     return value != NULL ? value : generated(self, args, count, NULL);
 }
 
 FC_NOINLINE static PyObject *
-fc_setdefault_else(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count,
+fc_setdefault_else(fc_cache *c, uint32_t at, PyObject *self, PyObject **args, Py_ssize_t count,
                    fc_fastcall generated)
 {
-    PyObject *value = fc_hit_equal(c, fc_place_quick(c, args[0]), args[0]);
+    PyObject *value = at != FC_NIL ? fc_hit_called(c, at)
+                                   : fc_hit_equal(c, fc_place_quick(c, args[0]), args[0]);
     return value != NULL ? value : generated(self, args, count, NULL);
 }
 
@@ -123,7 +144,10 @@ fc_item_quick(fc_cache *c, PyObject *self, PyObject *key, binaryfunc generated)
     uint32_t at;
     FC_LOCK(c);
     at = fc_glance(c, key);
-    return FC_LIKELY(at != FC_NIL) ? fc_hit_quick(c, at) : fc_item_else(c, self, key, generated);
+    if (FC_LIKELY(at != FC_NIL) && fc_is_quick(c, at)) {
+        return fc_hit_quick(c, at);
+    }
+    return fc_item_else(c, at, self, key, generated);
 }
 
 /* c.get(key) and c.get(key, default) */
@@ -133,8 +157,10 @@ fc_get_quick(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t count, fc_
     uint32_t at;
     FC_LOCK(c);
     at = fc_glance(c, args[0]);
-    return FC_LIKELY(at != FC_NIL) ? fc_hit_quick(c, at)
-                                   : fc_get_else(c, self, args, count, generated);
+    if (FC_LIKELY(at != FC_NIL) && fc_is_quick(c, at)) {
+        return fc_hit_quick(c, at);
+    }
+    return fc_get_else(c, at, self, args, count, generated);
 }
 
 /* c.setdefault(key) and c.setdefault(key, default) */
@@ -145,15 +171,25 @@ fc_setdefault_quick(fc_cache *c, PyObject *self, PyObject **args, Py_ssize_t cou
     uint32_t at;
     FC_LOCK(c);
     at = fc_glance(c, args[0]);
-    return FC_LIKELY(at != FC_NIL) ? fc_hit_quick(c, at)
-                                   : fc_setdefault_else(c, self, args, count, generated);
+    if (FC_LIKELY(at != FC_NIL) && fc_is_quick(c, at)) {
+        return fc_hit_quick(c, at);
+    }
+    return fc_setdefault_else(c, at, self, args, count, generated);
+}
+
+/* Whether a write has to do more than change one entry, or has to wait. */
+FC_INLINE bool
+fc_is_careful(const fc_cache *c)
+{
+    return c->readers != NULL || c->careful || c->store.wheel.count != 0;
 }
 
 FC_INLINE int
 fc_insert_quick(fc_cache *c, PyObject *key, uint32_t slot, PyObject *value)
 {
     fc_exit gone;
-    int done = fc_insert_one(c, key, fc_hash_cached(key), slot, value, &gone);
+    fc_incoming in = fc_plain(key, fc_hash_cached(key), value);
+    int done = fc_insert_one(c, slot, &in, &gone);
     FC_UNLOCK(c);
     if (gone.value != NULL) { /* only now: foreign code may run */
         Py_DECREF((PyObject *)gone.key);
@@ -206,7 +242,7 @@ fc_remove_quick(fc_cache *c, PyObject *key)
     uint32_t at;
     FC_LOCK(c);
     at = fc_place_quick(c, key);
-    if (c->readers != NULL || c->generations != NULL || at == FC_NIL || !fc_equals(c, at, key)) {
+    if (fc_is_careful(c) || at == FC_NIL || !fc_equals(c, at, key)) {
         FC_UNLOCK(c);
         return 0;
     }
@@ -226,7 +262,7 @@ fc_assign_quick(fc_cache *c, PyObject *key, PyObject *value)
 {
     uint32_t at;
     FC_LOCK(c);
-    if (FC_UNLIKELY(c->readers != NULL || c->generations != NULL)) {
+    if (FC_UNLIKELY(fc_is_careful(c))) {
         FC_UNLOCK(c);
         return 0;
     }

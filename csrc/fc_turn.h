@@ -9,7 +9,7 @@
 #ifndef FC_TURN_H
 #define FC_TURN_H
 
-#include "fc_access.h"
+#include "fc_change.h"
 
 #if !defined(_WIN32)
 #include <pthread.h>

@@ -14,7 +14,13 @@ cdef class MemoryCache:
     cdef object __weakref__
     cdef fc_cache *c          # owned
     cdef object listener      # on_evict, or None
-    cdef object bound         # max_entries as given
+    cdef object clock         # the user's, or None
+    cdef object weigher       # the user's sizeof, or None
+    cdef bint by_subclass     # weighed by a subclass's getsizeof(value)
+    cdef object bound         # max_entries as given, or None
+    cdef object bound_bytes   # max_size_bytes as given, or None
+    cdef object ttl_given     # ttl and idle as given, or None
+    cdef object idle_given
     cdef object policy_name   # policy as given
     cdef unsigned int watch   # hooks that are on, and whether there is a listener
     cdef unsigned long long listener_errors

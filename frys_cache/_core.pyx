@@ -5,9 +5,10 @@
 
 The store, the policies and all that a hit touches are in csrc/.  Here is the mapping; beside it
 `_core_csrc.pxi` (what of csrc/ is used), `_core_events.pxi` (listeners, hooks, readers),
-`_core_access.pxi` (single operations), `_core_batch.pxi` (many keys at once), `_core_views.pxi`
-(iterators and views), `_core_state.pxi` (configuration, copies, statistics) and `_core_type.pxi`
-(what Cython cannot say of a type).
+`_core_expiry.pxi` (time), `_core_weights.pxi` (bytes), `_core_access.pxi` (single operations),
+`_core_batch.pxi` (many keys at once), `_core_views.pxi` (iterators and views), `_core_state.pxi`
+(configuration, statistics), `_core_copy.pxi` (copies and pickles) and `_core_type.pxi` (what Cython
+cannot say of a type).
 Three conventions run through them:
 
 - `PyObject *` is a borrowed pointer, `object` an owned reference.
@@ -20,16 +21,20 @@ cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_WriteUnraisable
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject, visitproc
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 import os
 import sys
 from collections.abc import ItemsView, KeysView, Mapping, MutableMapping, ValuesView
+from datetime import timedelta
+from decimal import Decimal
 from itertools import islice
+from numbers import Real
 from types import GenericAlias, MappingProxyType
 
-from frys_cache.errors import ConfigurationError
-from frys_cache.types import MISSING, CacheInfo, CacheStats, EvictionCause, TierStats
+from frys_cache.errors import ConfigurationError, ValueTooLarge
+from frys_cache.types import DEFAULT, MISSING, CacheInfo, CacheStats, EvictionCause, TierStats
 
 __all__ = ["HOOK_EVICT", "HOOK_MISS", "HOOK_REMOVE", "HOOK_WRITE", "POLICIES", "MemoryCache"]
 
@@ -54,19 +59,28 @@ cdef uint64_t seeds = int.from_bytes(os.urandom(8), "little")
 
 @cython.trashcan(True)
 cdef class MemoryCache:
-    """MemoryCache(max_entries=None, *, policy='lru', on_evict=None)\n--\n
-    A mapping of at most `max_entries` entries that evicts by `policy` when it is full.
+    """MemoryCache(max_entries=None, *, max_size_bytes=None, policy='lru', ttl=None, idle=None,
+    sizeof=None, on_evict=None, clock=None)\n--\n
+    A mapping bounded by entries, by bytes, or both, that evicts by `policy` when it is full.
 
     It is a complete `MutableMapping`; a hit costs about as much as one of a `dict`.  Every method
     is safe to call from any thread, from tasks, and from the `__eq__`, `__hash__` and `__del__` of
     keys and values and the listener of this very cache.
 
-    max_entries: a positive int.  policy: an `EvictionPolicy` or its name.  on_evict: a callable
-    `(key, value, cause)` with an `EvictionCause`, called after each operation that made entries
-    leave, once for each; what it raises goes to `sys.unraisablehook` and is counted.  What it puts
-    back may push out more, of which it hears in turn: one that puts back all it hears of never
-    ends.
-    Raises `ConfigurationError` for a bound or a policy that cannot be.
+    max_entries: a positive int.  max_size_bytes: a positive int; each entry weighs what
+    `sizeof(key, value)` says, by default the bytes of data in both (`len` of bytes, `nbytes`, ...,
+    else `sys.getsizeof`); a subclass may define `getsizeof(value)` instead.  One that is heavier
+    than the whole bound raises `ValueTooLarge`.  policy: an `EvictionPolicy` or its name.
+    ttl: seconds (or a timedelta) that an entry lives after it was stored; idle: that it lives after
+    it was last used; None: for ever.  Both are exact to 10 ms on Linux, 16 ms elsewhere, and follow
+    a monotonic clock; an entry whose time is over is absent at once, and leaves the memory with one
+    of the next writes.  on_evict: a callable `(key, value, cause)` with an `EvictionCause`, called
+    after each operation that made entries leave, once for each; what it raises goes to
+    `sys.unraisablehook` and is counted.  What it puts back may push out more, of which it hears in
+    turn: one that puts back all it hears of never ends.  clock: a callable that returns seconds, in
+    place of the system's, for tests; it may not use the cache.
+    Raises `ConfigurationError` for a bound, a policy or a time that cannot be, TypeError for one of
+    another type.
 
     >>> cache = MemoryCache(2)
     >>> cache["a"] = 1; cache["b"] = 2; cache["c"] = 3
@@ -76,12 +90,14 @@ cdef class MemoryCache:
 
     def __cinit__(self):
         self.watch = WATCH_UNMADE
-        self.c = fc_cache_new(fc_policy_find("lru"), 1, fc_hash_next(&seeds))
+        self.c = fc_cache_new(fc_policy_find("lru"), fc_hash_next(&seeds))
         if self.c is NULL:
             raise MemoryError
 
-    def __init__(self, max_entries=None, *, policy="lru", on_evict=None):
-        configure(self, max_entries, policy, on_evict)
+    def __init__(self, max_entries=None, *, max_size_bytes=None, policy="lru", ttl=None,
+                 idle=None, on_evict=None, clock=None, **weigher):
+        configure(self, max_entries, max_size_bytes, policy, ttl, idle, only_sizeof(weigher),
+                  on_evict, clock)
 
     def __dealloc__(self):
         if self.c is not NULL:
@@ -91,6 +107,7 @@ cdef class MemoryCache:
     # ---- for other Cython code; _core.pxd says what each does -----------------------------------
 
     cdef PyObject *read(self, PyObject *key) except? NULL:
+        tick(self)
         return fc_get(self.c, key)
 
     cdef int write(self, PyObject *key, PyObject *value) except -1:
@@ -100,11 +117,14 @@ cdef class MemoryCache:
         return done if done else put_value(self, key, value, FC_PUT)
 
     cdef int pin(self) except -1:
+        tick(self)
         return begin_reading(self)
 
     cdef int find_pinned(self, PyObject *key, Py_hash_t hash, PyObject **value) noexcept nogil:
         cdef uint32_t at
         cdef int found = fc_probe(self.c, key, hash, &at)
+        if found == FC_HIT and not fc_is_live(self.c, at):
+            return FC_MISS
         if found == FC_HIT:
             value[0] = self.c.store.slab.entries[at].value
         return found if found >= 0 else -1
@@ -115,7 +135,9 @@ cdef class MemoryCache:
     # ---- read -----------------------------------------------------------------------------------
 
     def __getitem__(self, key):
-        cdef PyObject *value = fc_get(self.c, <PyObject *>key)
+        cdef PyObject *value
+        tick(self)
+        value = fc_get(self.c, <PyObject *>key)
         if value is not NULL:
             return fc_steal(value)
         return missed(self, key)
@@ -126,7 +148,9 @@ cdef class MemoryCache:
         >>> MemoryCache(10).get("absent", 0)
         0
         """
-        cdef PyObject *value = fc_get(self.c, <PyObject *>key)
+        cdef PyObject *value
+        tick(self)
+        value = fc_get(self.c, <PyObject *>key)
         if value is not NULL:
             return fc_steal(value)
         return absent(self, key, default)
@@ -137,14 +161,17 @@ cdef class MemoryCache:
         >>> MemoryCache(10).peek("absent", 0)
         0
         """
-        cdef PyObject *value = fc_peek(self.c, <PyObject *>key)
+        cdef PyObject *value
+        tick(self)
+        value = fc_peek(self.c, <PyObject *>key)
         return fc_steal(value) if value is not NULL else default
 
     def __contains__(self, key):
+        tick(self)
         return fc_contains(self.c, <PyObject *>key)
 
     def __len__(self):
-        return self.c.store.count
+        return count_live(self) if self.c.store.wheel.count else self.c.store.count
 
     def __iter__(self):
         return iterate(self, KEYS, False)
@@ -185,48 +212,73 @@ cdef class MemoryCache:
         if not remove(self, key, NULL):
             raise KeyError(key)
 
-    def put(self, key, value):
+    def put(self, key, value, *, ttl=DEFAULT, cost=1.0):
         """Store a value, as `cache[key] = value` does.
 
-        >>> cache = MemoryCache(10); cache.put("a", 1); cache["a"]
+        ttl: seconds or a timedelta that it lives, None for ever, by default the cache's own.  cost:
+        of making the value again, a number in any unit; the policy "size" weighs it.  Raises
+        `ValueTooLarge` for an entry heavier than the cache may be, ValueError and TypeError for a
+        ttl or cost that cannot be; then what was there stays.
+
+        >>> cache = MemoryCache(10); cache.put("a", 1, ttl=60); cache["a"]
         1
         """
-        put_value(self, <PyObject *>key, <PyObject *>value, FC_PUT)
+        put_with(self, key, value, ttl, cost, FC_PUT)
 
-    def set(self, key, value):
+    def set(self, key, value, *, ttl=DEFAULT, cost=1.0):
         """The same as `put`.
 
         >>> cache = MemoryCache(10); cache.set("a", 1); cache["a"]
         1
         """
-        put_value(self, <PyObject *>key, <PyObject *>value, FC_PUT)
+        put_with(self, key, value, ttl, cost, FC_PUT)
 
-    def add(self, key, value):
-        """Store a value if the key is absent; whether it was stored.
+    def add(self, key, value, *, ttl=DEFAULT, cost=1.0):
+        """Store a value, as `put` does, if the key is absent; whether it was stored.
 
         >>> MemoryCache.fromkeys("a").add("a", 1)
         False
         """
-        return put_value(self, <PyObject *>key, <PyObject *>value, FC_PUT_NEW) != 0
+        return put_with(self, key, value, ttl, cost, FC_PUT_NEW) != 0
 
-    def replace(self, key, value):
-        """Store a value if the key is present; whether it was stored.
+    def replace(self, key, value, *, ttl=DEFAULT, cost=1.0):
+        """Store a value, as `put` does, if the key is present; whether it was stored.
 
         >>> MemoryCache(10).replace("a", 1)
         False
         """
-        return put_value(self, <PyObject *>key, <PyObject *>value, FC_PUT_OLD) != 0
+        return put_with(self, key, value, ttl, cost, FC_PUT_OLD) != 0
 
     def incr(self, key, delta=1):
         """Add an int to an int value, in one step for all threads; the new value.
 
-        An absent key counts from 0.  Raises TypeError when either is no int.
+        An absent key counts from 0.  A present one keeps the end of its life.  Raises TypeError when either is no int.
 
         >>> cache = MemoryCache(10); cache.incr("hits"); cache.incr("hits", 10)
         1
         11
         """
         return increment(self, key, delta)
+
+    def touch(self, key, ttl=DEFAULT):
+        """Let a key live for another ttl from now on, without reading it; whether it was there.
+
+        ttl as in `put`.  It counts as a use for the policy and the idle time.
+
+        >>> MemoryCache.fromkeys("a").touch("a", 60)
+        True
+        """
+        return touch(self, key, ttl)
+
+    def ttl_of(self, key):
+        """The seconds that a key has left, None when it has no end; KeyError when it is absent.
+
+        Where there is an idle time, this is until that is over, or the ttl, whichever comes first.
+
+        >>> MemoryCache.fromkeys("a").ttl_of("a") is None
+        True
+        """
+        return time_left(self, key)
 
     def setdefault(self, key, default=None):
         """The value of a key, which becomes `default` if it is absent.
@@ -236,6 +288,7 @@ cdef class MemoryCache:
         """
         cdef PyObject *value
         while True:
+            tick(self)
             value = fc_get(self.c, <PyObject *>key)
             if value is not NULL:
                 return fc_steal(value)
@@ -278,13 +331,13 @@ cdef class MemoryCache:
         """Remove everything; the counters go on."""
         clear(self)
 
-    def put_many(self, items, /):
-        """Store many entries, from a mapping or from (key, value) pairs.
+    def put_many(self, items, /, *, ttl=DEFAULT):
+        """Store many entries, from a mapping or from (key, value) pairs; ttl as in `put`.
 
         >>> cache = MemoryCache(10); cache.put_many({"a": 1}); cache["a"]
         1
         """
-        put_many(self, items)
+        put_many(self, items, ttl)
 
     def delete_many(self, keys, /):
         """Remove many keys; how many were there.
@@ -299,9 +352,9 @@ cdef class MemoryCache:
         if type(self).__setitem__ is not MemoryCache.__setitem__:
             MutableMapping.update(self, other, **more)  # a subclass wants to see each one
             return
-        put_many(self, other)
+        put_many(self, other, DEFAULT)
         if more:
-            put_many(self, more)
+            put_many(self, more, DEFAULT)
 
     def __ior__(self, other):
         self.update(other)
@@ -330,7 +383,10 @@ cdef class MemoryCache:
         return represent(self)
 
     def copy(self):
-        """A cache of its own with the same entries, order, bound and attributes; counters at 0."""
+        """A cache of its own with the same options, entries and attributes; counters at 0.
+
+        Entries keep weight, remaining time, and their standing with the policy.
+        """
         return duplicate(self, [self])
 
     def __copy__(self):
@@ -360,13 +416,14 @@ cdef class MemoryCache:
 
     @property
     def maxsize(self):
-        """The bound, in entries."""
-        return self.bound
+        """The bound, in entries, or in bytes where only these are bounded."""
+        return self.bound_bytes if self.bound is None else self.bound
 
     @property
     def currsize(self):
-        """The entries held now."""
-        return self.c.store.count
+        """What is held now, in the unit of `maxsize`."""
+        sweep(self)
+        return self.c.store.weight if self.bound is None else count_live(self)
 
     @property
     def policy(self):
@@ -376,7 +433,7 @@ cdef class MemoryCache:
     def stats(self):
         """What the cache has done and holds, as `CacheStats`; a pure read.
 
-        `total_size` is summed over the entries at each call.
+        Without `max_size_bytes`, `total_size` is summed over the entries at each call.
 
         >>> MemoryCache(10).stats().hit_ratio
         0.0
@@ -385,7 +442,7 @@ cdef class MemoryCache:
 
     def cache_info(self):
         """(hits, misses, maxsize, currsize), as `functools.lru_cache` gives them."""
-        return CacheInfo(self.c.store.hits, self.c.store.misses, self.bound, self.c.store.count)
+        return CacheInfo(self.c.store.hits, self.c.store.misses, self.maxsize, self.currsize)
 
     # ---- for subclasses --------------------------------------------------------------------------
 
@@ -407,11 +464,12 @@ cdef class MemoryCache:
     def _fill(self, key, value, deadline, version, token):
         """Insert what a slow read brought if the token still holds and the key is absent.
 
-        Whether it was inserted.  `deadline` and `version` are None until entries can have them.
+        Whether it was inserted.  deadline: seconds on the cache's clock (time.monotonic() by
+        default) at which it is over, or None; version: None until entries can have one.
         """
-        if deadline is not None or version is not None:
-            raise TypeError("_fill takes no deadline and no version yet: pass None")
-        return fill(self, key, value, token) != 0
+        if version is not None:
+            raise TypeError("_fill takes no version yet: pass None")
+        return fill(self, key, value, span_until(self, deadline), token) != 0
 
     # ---- for tests -------------------------------------------------------------------------------
 
@@ -427,8 +485,11 @@ cdef class MemoryCache:
 
 
 include "_core_events.pxi"
+include "_core_expiry.pxi"
+include "_core_weights.pxi"
 include "_core_access.pxi"
 include "_core_batch.pxi"
 include "_core_views.pxi"
 include "_core_state.pxi"
+include "_core_copy.pxi"
 include "_core_type.pxi"

@@ -33,35 +33,46 @@ cdef object absent(MemoryCache self, object key, object default):
 
 
 cdef int put_value(MemoryCache self, PyObject *key, PyObject *value, fc_mode mode) except -1:
-    """1 stored, 0 refused by the mode."""
-    cdef fc_exits few
-    cdef int done
-    cdef Py_hash_t hash = fc_hash(key)
-    if self.watch:
-        return put_watched(self, key, hash, value, mode)
-    fc_exits_init(&few, False)
-    done = fc_put(self.c, key, hash, value, mode, &few)
-    if done == FC_BUSY:
-        return put_watched(self, key, hash, value, mode)
-    fc_release(&few, &self.c.alloc)
-    return done
+    """A put without options: 1 stored, 0 refused by the mode."""
+    cdef fc_change change
+    fc_change_init(&change, self.c, key, fc_hash(key), value, mode)
+    return put_change(self, key, value, &change, mode)
 
 
-cdef int put_watched(MemoryCache self, PyObject *key, Py_hash_t hash, PyObject *value,
-                     fc_mode mode) except -1:
+cdef int put_with(MemoryCache self, object key, object value, object ttl, object cost,
+                  fc_mode mode) except -1:
+    cdef fc_change change
+    cdef int64_t span = span_of(self, ttl)
+    cdef double number = 1.0 if cost == 1.0 and type(cost) is float else cost_of(cost)
+    fc_change_init(&change, self.c, <PyObject *>key, fc_hash(<PyObject *>key), <PyObject *>value,
+                   mode)
+    change.ttl = span
+    change.incoming.cost = number
+    return put_change(self, <PyObject *>key, <PyObject *>value, &change, mode)
+
+
+cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change *change,
+                    fc_mode mode) except -1:
     cdef fc_exits few
-    cdef fc_exits *out
+    cdef fc_exits *out = &few
     cdef int done
+    tick(self)
     if self.watch & HOOK_WRITE:
         if mode != FC_PUT and fc_contains(self.c, key) != (mode == FC_PUT_OLD):
             return 0
-        self._on_write(<object>key, <object>value)
-    out = enter(self, &few)
+    if self.c.store.weighed:
+        change.incoming.weight = weigh(self, key, value)
+    if self.watch:
+        if self.watch & HOOK_WRITE:
+            self._on_write(<object>key, <object>value)
+        out = enter(self, &few)
+    else:
+        fc_exits_init(&few, False)
     try:
-        done = fc_put(self.c, key, hash, value, mode, out)
+        done = fc_put(self.c, change, out)
         while done == FC_BUSY:
             await_readers(self)
-            done = fc_put(self.c, key, hash, value, mode, out)
+            done = fc_put(self.c, change, out)
     finally:
         leave(self, out)
     return done
@@ -81,6 +92,7 @@ cdef int take(MemoryCache self, object key, PyObject **value) except -1:
     cdef fc_exits *out
     cdef Py_hash_t hash = fc_hash(<PyObject *>key)
     cdef int done
+    tick(self)
     out = enter(self, &few)
     try:
         done = fc_remove(self.c, <PyObject *>key, hash, out)
@@ -99,6 +111,7 @@ cdef object pop_victim(MemoryCache self):
     cdef fc_exits few
     cdef fc_exits *out
     cdef int done
+    sweep(self)
     if self.watch & HOOK_REMOVE:
         return pop_hooked(self)
     out = enter(self, &few)
@@ -145,17 +158,23 @@ cdef int clear(MemoryCache self) except -1:
     return 0
 
 
-cdef int fill(MemoryCache self, object key, object value, uint64_t token) except -1:
+cdef int fill(MemoryCache self, object key, object value, int64_t span, uint64_t token) except -1:
     cdef fc_exits few
     cdef fc_exits *out
+    cdef fc_change change
     cdef int done
-    cdef Py_hash_t hash = fc_hash(<PyObject *>key)
+    fc_change_init(&change, self.c, <PyObject *>key, fc_hash(<PyObject *>key), <PyObject *>value,
+                   FC_PUT_NEW)
+    change.ttl = span
+    tick(self)
+    if self.c.store.weighed:
+        change.incoming.weight = weigh(self, <PyObject *>key, <PyObject *>value)
     out = enter(self, &few)
     try:
-        done = fc_fill(self.c, <PyObject *>key, hash, <PyObject *>value, token, out)
+        done = fc_fill(self.c, &change, token, out)
         while done == FC_BUSY:
             await_readers(self)
-            done = fc_fill(self.c, <PyObject *>key, hash, <PyObject *>value, token, out)
+            done = fc_fill(self.c, &change, token, out)
     finally:
         leave(self, out)
     return done
@@ -163,14 +182,14 @@ cdef int fill(MemoryCache self, object key, object value, uint64_t token) except
 
 cdef object increment(MemoryCache self, object key, object delta):
     """Compare and swap: no int arithmetic runs foreign code, but finding the key may."""
-    cdef fc_exits few
-    cdef fc_exits *out
+    cdef fc_change change
     cdef PyObject *found
     cdef int done = 0
     cdef Py_hash_t hash = fc_hash(<PyObject *>key)
     if not isinstance(delta, int):
         raise TypeError(f"incr adds an int, not {type(delta).__name__}")
     while not done:
+        tick(self)
         found = fc_peek(self.c, <PyObject *>key)
         if found is NULL:
             new = int.__add__(0, delta)
@@ -181,14 +200,8 @@ cdef object increment(MemoryCache self, object key, object delta):
             raise TypeError(f"incr needs an int, and the value of {key!r} is "
                             f"of type {type(old).__name__}")
         new = int.__add__(old, delta)
-        if self.watch & HOOK_WRITE:
-            self._on_write(key, new)
-        out = enter(self, &few)
-        try:
-            done = fc_swap(self.c, <PyObject *>key, hash, <PyObject *>old, <PyObject *>new, out)
-            if done == FC_BUSY:
-                await_readers(self)
-                done = 0
-        finally:
-            leave(self, out)
+        fc_change_init(&change, self.c, <PyObject *>key, hash, <PyObject *>new, FC_PUT_OLD)
+        change.ttl = FC_KEEP
+        change.expected = <PyObject *>old
+        done = put_change(self, <PyObject *>key, <PyObject *>new, &change, FC_PUT_OLD)
     return new

@@ -31,6 +31,7 @@ cdef list get_many(MemoryCache self, object keys, object default):
     cdef list values
     cdef Py_ssize_t count, done
     cdef bint hooked = self.watch & HOOK_MISS
+    tick(self)
     if hooked or type(keys) is not list:
         keys = tuple(keys)  # whoever runs foreign code below may not change it
     count = sequence_count(keys)
@@ -113,13 +114,17 @@ cdef bint get_large(MemoryCache self, tuple keys, PyObject *absent, list values)
         PyMem_Free(places)
 
 
-cdef int put_many(MemoryCache self, object items) except -1:
+cdef int put_many(MemoryCache self, object items, object ttl) except -1:
     cdef fc_exits few
-    cdef fc_exits *out = enter(self, &few)  # listeners hear of the batch when all of it is in
+    cdef fc_exits *out
+    cdef int64_t span = span_of(self, ttl)
+    cdef bint plain = ttl is DEFAULT and not self.watch & HOOK_WRITE
+    tick(self)
+    out = enter(self, &few)  # listeners hear of the batch when all of it is in
     try:
-        if type(items) is dict and not self.watch & HOOK_WRITE:
+        if type(items) is dict and plain:
             put_dict(self, items, out)
-        elif type(items) is list and not self.watch & HOOK_WRITE:
+        elif type(items) is list and plain:
             put_list(self, items, out)
         else:  # one by one: a hook, or an iterable that may look at the cache
             if isinstance(items, Mapping):
@@ -127,10 +132,18 @@ cdef int put_many(MemoryCache self, object items) except -1:
             elif hasattr(items, "keys"):
                 items = [(key, items[key]) for key in items.keys()]
             for key, value in items:
-                put_value(self, <PyObject *>key, <PyObject *>value, FC_PUT)
+                put_spanned(self, key, value, span)
     finally:
         leave(self, out)
     return 0
+
+
+cdef int put_spanned(MemoryCache self, object key, object value, int64_t span) except -1:
+    cdef fc_change change
+    fc_change_init(&change, self.c, <PyObject *>key, fc_hash(<PyObject *>key), <PyObject *>value,
+                   FC_PUT)
+    change.ttl = span
+    return put_change(self, <PyObject *>key, <PyObject *>value, &change, FC_PUT)
 
 
 cdef Py_ssize_t remove_many(MemoryCache self, object keys) except -1:

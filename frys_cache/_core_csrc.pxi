@@ -1,24 +1,41 @@
 """What of csrc/ is used here; each header says what its functions do."""
 
 cdef extern from "policy/all.h" nogil:
+    ctypedef struct fc_memo:
+        uint64_t uses
+        double rank, age, cost
+        uint8_t list, bits
     ctypedef struct fc_policy:
-        pass
+        void (*save)(const fc_store *s, uint32_t at, fc_memo *memo) noexcept
+        bint weighs
     ctypedef struct fc_policy_name:
         const char *name
     fc_policy_name *FC_POLICIES
     const size_t FC_POLICIES_COUNT
     const fc_policy *fc_policy_find(const char *name) noexcept
 
-
-cdef extern from "fc_access.h":
+cdef extern from "fc_empty.h":
     ctypedef struct fc_alloc:
         long long fail_after
     ctypedef struct fc_entry:
+        PyObject *key
         PyObject *value
+        int64_t expiry
+        uint8_t flags
     ctypedef struct fc_slab:
         fc_entry *entries
+    ctypedef struct fc_wheel:
+        uint32_t count
+    ctypedef struct fc_limits:
+        uint32_t max_entries
+        uint64_t max_weight
+        int64_t idle
     ctypedef struct fc_store:
         fc_slab slab
+        fc_wheel wheel
+        const fc_policy *policy
+        bint weighed
+        uint64_t weight, max_weight
         uint32_t count
         uint64_t hits, misses, inserts, evictions, expirations
     ctypedef struct fc_exit:
@@ -30,7 +47,7 @@ cdef extern from "fc_access.h":
         size_t count
         bint audience
     ctypedef struct fc_ref:
-        pass
+        uint32_t index
     ctypedef struct fc_turn:
         unsigned long depth
         fc_exits exits
@@ -40,31 +57,50 @@ cdef extern from "fc_access.h":
         fc_turn *readers
         fc_turn *tellers
         unsigned int waiting
-        bint chained
+        bint chained, clocked
+        int64_t now, ttl
         fc_alloc alloc
+    ctypedef struct fc_incoming:
+        uint64_t weight
+        double cost
+        const fc_memo *memo
+    ctypedef struct fc_change:
+        fc_incoming incoming "in"
+        int64_t ttl, left
+        PyObject *expected
 
-    enum: FC_HIT, FC_BUSY, FC_NIL, FC_ENTRIES_MAX, FC_BATCH
+    enum: FC_MISS, FC_HIT, FC_BUSY, FC_NIL, FC_ENTRIES_MAX, FC_BATCH, FC_ENTRY_TIMED, FC_KEEP
+    const int64_t FC_NEVER
     ctypedef enum fc_mode: FC_PUT, FC_PUT_NEW, FC_PUT_OLD
 
     uint64_t fc_hash_next(uint64_t *state) noexcept
-    fc_cache *fc_cache_new(const fc_policy *policy, uint32_t max_entries, uint64_t seed) noexcept
-    int fc_cache_configure(fc_cache *c, const fc_policy *policy, uint32_t max_entries) noexcept
+    fc_cache *fc_cache_new(const fc_policy *policy, uint64_t seed) noexcept
+    int fc_cache_configure(fc_cache *c, const fc_policy *policy, const fc_limits *limits,
+                           int64_t ttl, bint clocked) noexcept
     void fc_cache_free(fc_cache *c) noexcept
+    int64_t fc_now(const fc_cache *c) noexcept
+    uint64_t fc_store_weight(const fc_store *s, uint32_t at) noexcept
+    int64_t fc_deadline_end(const fc_store *s, uint32_t at) noexcept
 
     # Those that say `except` have set an exception; FC_BUSY means: await_readers, then again.
     Py_hash_t fc_hash(PyObject *key) except -1
     int fc_probe(const fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t *place) noexcept nogil
+    int fc_find(fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t *place) except -1
+    bint fc_is_live(const fc_cache *c, uint32_t at) noexcept nogil
     PyObject *fc_get(fc_cache *c, PyObject *key) except? NULL
     PyObject *fc_peek(fc_cache *c, PyObject *key) except? NULL
     fc_ref *fc_snapshot(fc_cache *c, Py_ssize_t *count) noexcept
     bint fc_fetch(fc_cache *c, fc_ref ref, PyObject **key, PyObject **value) noexcept
+    uint32_t fc_count_live(const fc_cache *c) noexcept
     int fc_contains(fc_cache *c, PyObject *key) except -1
-    int fc_put(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, fc_mode mode,
-               fc_exits *out) except -1
-    int fc_swap(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *expected, PyObject *value,
-                fc_exits *out) except -1
+    void fc_change_init(fc_change *change, const fc_cache *c, PyObject *key, Py_hash_t hash,
+                        PyObject *value, fc_mode mode) noexcept
+    int fc_put(fc_cache *c, fc_change *change, fc_exits *out) except -1
+    int fc_touch_key(fc_cache *c, PyObject *key, Py_hash_t hash, int64_t ttl,
+                     fc_exits *out) except -1
     int fc_remove(fc_cache *c, PyObject *key, Py_hash_t hash, fc_exits *out) except -1
     int fc_pop(fc_cache *c, fc_exits *out) except -1
+    int fc_expire_all(fc_cache *c, fc_exits *out) except -1
     PyObject *fc_victim_key(fc_cache *c) noexcept
     int fc_clear(fc_cache *c, fc_store *old, fc_exits *out) except -1
 
@@ -77,7 +113,6 @@ cdef extern from "fc_access.h":
     # A cast that hands a new reference over.
     object fc_steal "(PyObject *)" (PyObject *owned)
 
-
 cdef extern from "Python.h":
     void Py_INCREF(PyObject *o)
     void Py_DECREF(PyObject *o)
@@ -85,12 +120,14 @@ cdef extern from "Python.h":
 
 cdef extern from "fc_fill.h":
     int fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token) except -1
-    int fc_fill(fc_cache *c, PyObject *key, Py_hash_t hash, PyObject *value, uint64_t token,
-                fc_exits *out) except -1
+    int fc_fill(fc_cache *c, fc_change *change, uint64_t token, fc_exits *out) except -1
 
 cdef extern from "fc_quick.h":
     int fc_assign_quick(fc_cache *c, PyObject *key, PyObject *value) noexcept
     int fc_remove_quick(fc_cache *c, PyObject *key) noexcept
+
+cdef extern from "fc_weigh.h":
+    int64_t fc_payload(PyObject *o) noexcept
 
 cdef extern from "fc_collect.h":
     int fc_visit(const fc_cache *c, visitproc visit, void *arg) noexcept

@@ -34,6 +34,7 @@ cdef class _Iterator:
         cdef PyObject *key = NULL
         cdef PyObject *value = NULL
         cdef fc_ref ref
+        tick(self.cache)
         while self.left > 0:
             ref = self.refs[self.at]
             self.at += self.step
@@ -53,6 +54,7 @@ cdef _Iterator iterate(MemoryCache cache, int kind, bint backwards):
     cdef Py_ssize_t count
     if cache is None:
         raise TypeError("a view of nothing: make views by keys(), values() and items()")
+    tick(cache)
     i.refs = fc_snapshot(cache.c, &count)
     if i.refs is NULL:
         raise MemoryError
@@ -107,6 +109,7 @@ class CacheItems(ItemsView):
         cdef PyObject *found
         if cache is None or not isinstance(item, tuple) or len(item) != 2:
             return False
+        tick(cache)
         found = fc_peek(cache.c, <PyObject *>item[0])
         if found is NULL:
             return False

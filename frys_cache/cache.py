@@ -9,6 +9,7 @@ when `_hooks` turns them on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from frys_cache._core import MemoryCache, _rehome
@@ -29,10 +30,12 @@ class _Home(MemoryCache[K, V]):
 class FrysCache(_Home[K, V]):
     """A bounded cache that behaves as a `dict` and answers as fast as one.
 
-    max_entries: the bound, a positive int.  policy: an `EvictionPolicy` or its name.  on_evict: a
-    callable `(key, value, cause)`, called after the operation that made the entry leave.
-    Raises `ConfigurationError` for a bound or a policy that cannot be.  Safe from any thread and
-    task.
+    max_entries, max_size_bytes: the bounds, positive ints, one of them or both.  policy: an
+    `EvictionPolicy` or its name.  ttl, idle: seconds (or a timedelta) that an entry lives after it
+    was stored, and after it was last used.  sizeof: a callable `(key, value)` that weighs an entry
+    in bytes.  on_evict: a callable `(key, value, cause)`, called after the operation that made the
+    entry leave.  `MemoryCache` says more of each.
+    Raises `ConfigurationError` for what cannot be.  Safe from any thread and task.
 
     >>> cache = FrysCache(2)
     >>> cache.update(a=1, b=2, c=3)
@@ -46,11 +49,23 @@ class FrysCache(_Home[K, V]):
         self,
         max_entries: int | None = None,
         *,
+        max_size_bytes: int | None = None,
         policy: str = "auto",
+        ttl: float | timedelta | None = None,
+        idle: float | timedelta | None = None,
+        sizeof: Callable[[K, V], int] | None = None,
         on_evict: Callable[[K, V, EvictionCause], object] | None = None,
     ) -> None:
         """Make an empty cache."""
-        super().__init__(max_entries, policy=policy, on_evict=on_evict)
+        super().__init__(
+            max_entries,
+            max_size_bytes=max_size_bytes,
+            policy=policy,
+            ttl=ttl,
+            idle=idle,
+            sizeof=sizeof,
+            on_evict=on_evict,
+        )
 
     def _on_miss(self, key: K) -> V | Missing:
         """Look below memory for a key; MISSING when it is not there either."""

@@ -1,0 +1,105 @@
+/* fc_empty.h - taking out by order, or everything: pop, clear, and the end of a store. */
+#ifndef FC_EMPTY_H
+#define FC_EMPTY_H
+
+#include "fc_change.h"
+
+/* Remove the policy's next victim, as fc_remove; what is over has been taken out before. */
+static inline int
+fc_pop(fc_cache *c, fc_exits *out)
+{
+    int found = c->store.count > 0;
+    FC_LOCK(c);
+    if (found && c->readers != NULL) {
+        found = FC_BUSY;
+    }
+    else if (found && fc_exits_reserve(out, &c->alloc, 1) != FC_OK) {
+        PyErr_NoMemory();
+        found = FC_ERROR;
+    }
+    else if (found) {
+        uint32_t at = c->store.policy->victim(&c->store, NULL);
+        fc_outdate(c, c->store.slab.entries[at].hash);
+        fc_evict(c, at, FC_DELETED, out);
+    }
+    FC_UNLOCK(c);
+    return found;
+}
+
+/* The key that fc_pop would remove, as a new reference; NULL when there is none. */
+static inline PyObject *
+fc_victim_key(fc_cache *c)
+{
+    PyObject *key = NULL;
+    FC_LOCK(c);
+    if (c->store.count > 0) {
+        key = c->store.slab.entries[c->store.policy->victim(&c->store, NULL)].key;
+        Py_INCREF(key);
+    }
+    FC_UNLOCK(c);
+    return key;
+}
+
+/* Leave an empty store; old holds all that was there, for fc_release_store, unless it is queued for
+ * an audience.  FC_OK, FC_BUSY, or FC_ERROR. */
+static inline int
+fc_clear(fc_cache *c, fc_store *old, fc_exits *out)
+{
+    fc_store fresh, *s = &c->store;
+    const fc_limits limits = {s->max_entries, s->max_weight, s->idle};
+    uint32_t *order = NULL;
+    int done = FC_ERROR;
+    FC_LOCK(c);
+    if (c->readers != NULL) {
+        FC_UNLOCK(c);
+        return FC_BUSY;
+    }
+    if (out->audience) {
+        order = PyMem_Malloc((s->count + 1) * sizeof *order);
+    }
+    if ((out->audience && (order == NULL || fc_exits_reserve(out, s->alloc, s->count) != FC_OK)) ||
+        fc_store_init(&fresh, s->alloc, s->policy, &limits, s->seed) != FC_OK) {
+        PyErr_NoMemory();
+    }
+    else {
+        if (out->audience) {
+            fc_store_order(s, order);
+            for (uint32_t i = 0; i < s->count; i++) {
+                fc_entry *e = &s->slab.entries[order[i]];
+                fc_exits_push(out, e->key, e->value, FC_CLEARED);
+                e->key = NULL;
+            }
+        }
+        fresh.timed = s->timed;
+        fresh.version = s->version + 1;
+        fresh.hits = s->hits;
+        fresh.misses = s->misses;
+        fresh.inserts = s->inserts;
+        fresh.evictions = s->evictions;
+        fresh.expirations = s->expirations;
+        *old = *s;
+        *s = fresh;
+        c->containers = 0;
+        c->epoch++;
+        done = FC_OK;
+    }
+    FC_UNLOCK(c);
+    PyMem_Free(order);
+    return done;
+}
+
+/* Let go of all that a store holds which nobody can reach any more. */
+static inline void
+fc_release_store(fc_store *s)
+{
+    for (uint32_t at = FC_LISTS; at < s->slab.used; at++) {
+        fc_entry *e = &s->slab.entries[at];
+        if (e->key != NULL) {
+            Py_DECREF((PyObject *)e->key);
+            Py_DECREF((PyObject *)e->value);
+        }
+    }
+    fc_store_free(s);
+}
+
+#endif

@@ -1,0 +1,118 @@
+"""Time: durations, the clock of the user, taking out what is over."""
+
+cdef extern from "math.h":
+    bint isfinite(double x) noexcept
+
+# A cache without a clock of its own reads the system's monotonic one in C, and only where an entry
+# has a deadline.  A user's clock is foreign code: it is called once at the start of an operation.
+
+
+cdef int64_t nanoseconds(object value, str name, bint config) except? -1:
+    """A duration, in seconds or as a timedelta, as nanoseconds; never 0."""
+    cdef object error = ConfigurationError if config else ValueError
+    cdef double seconds
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, bool) or not isinstance(value, (int, float, Real, Decimal)):
+        raise TypeError(f"{name} must be seconds, a timedelta or None, "
+                        f"not {type(value).__name__}")
+    else:
+        try:
+            seconds = float(value)
+        except OverflowError:
+            raise error(f"{name} must be a finite number of seconds") from None
+    if not isfinite(seconds) or seconds <= 0:
+        raise error(f"{name} must be a finite number of seconds above 0, not {value!r}; "
+                    f"None is for ever")
+    if seconds >= 9.2e9:  # 292 years
+        return FC_NEVER
+    return max(1, <int64_t>(seconds * 1e9 + 0.5))
+
+
+cdef int64_t span_of(MemoryCache self, object ttl) except? -1:
+    """What a call was given as ttl, as nanoseconds."""
+    if ttl is DEFAULT:
+        return self.c.ttl
+    return FC_NEVER if ttl is None else nanoseconds(ttl, "ttl", False)
+
+
+cdef int tick(MemoryCache self) except -1:
+    """Read the user's clock, before anything is looked at."""
+    cdef object now
+    cdef double seconds
+    if not self.c.clocked:
+        return 0
+    now = self.clock()
+    if isinstance(now, bool) or not isinstance(now, (int, float)):
+        raise TypeError(f"clock must return seconds, not {type(now).__name__}")
+    seconds = now
+    if not -9.2e9 < seconds < 9.2e9:
+        raise ValueError(f"clock must return seconds within 292 years, not {now!r}")
+    self.c.now = <int64_t>(seconds * 1e9)
+    return 0
+
+
+cdef int sweep(MemoryCache self) except -1:
+    """Take out all that is over, unless readers without the GIL are at work: then nothing."""
+    cdef fc_exits few
+    cdef fc_exits *out
+    tick(self)
+    if self.c.store.wheel.count == 0 or self.c.readers is not NULL:
+        return 0
+    out = enter(self, &few)
+    try:
+        fc_expire_all(self.c, out)
+    finally:
+        leave(self, out)
+    return 0
+
+
+cdef Py_ssize_t count_live(MemoryCache self) except -1:
+    sweep(self)
+    if self.c.store.wheel.count and self.c.readers is not NULL:
+        return fc_count_live(self.c)
+    return self.c.store.count
+
+
+cdef bint touch(MemoryCache self, object key, object ttl) except -1:
+    cdef fc_exits few
+    cdef fc_exits *out
+    cdef int done
+    cdef int64_t span = span_of(self, ttl)
+    cdef Py_hash_t hash = fc_hash(<PyObject *>key)
+    tick(self)
+    out = enter(self, &few)
+    try:
+        done = fc_touch_key(self.c, <PyObject *>key, hash, span, out)
+        while done == FC_BUSY:
+            await_readers(self)
+            done = fc_touch_key(self.c, <PyObject *>key, hash, span, out)
+    finally:
+        leave(self, out)
+    return done
+
+
+cdef object time_left(MemoryCache self, object key):
+    cdef uint32_t at
+    cdef fc_entry *e
+    cdef Py_hash_t hash = fc_hash(<PyObject *>key)
+    tick(self)
+    if fc_find(self.c, <PyObject *>key, hash, &at) != FC_HIT or not fc_is_live(self.c, at):
+        raise KeyError(key)
+    e = &self.c.store.slab.entries[at]
+    return (e.expiry - fc_now(self.c)) / 1e9 if e.flags & FC_ENTRY_TIMED else None
+
+
+cdef int64_t span_until(MemoryCache self, object deadline) except? -1:
+    """The nanoseconds until a deadline in seconds; one that has passed leaves 1."""
+    cdef double seconds
+    if deadline is None:
+        return FC_NEVER
+    if isinstance(deadline, bool) or not isinstance(deadline, (int, float)):
+        raise TypeError(f"deadline must be seconds or None, not {type(deadline).__name__}")
+    seconds = deadline
+    if not isfinite(seconds):
+        raise ValueError(f"deadline must be finite, not {deadline!r}")
+    tick(self)
+    seconds -= fc_now(self.c) / 1e9
+    return FC_NEVER if seconds >= 9.2e9 else max(1, <int64_t>(seconds * 1e9 + 0.5))

@@ -1,0 +1,48 @@
+"""Weights: what an entry counts for in a bound by bytes."""
+
+cdef object payload(object o):
+    """Bytes of data in an object: its payload where that is known, else what sys.getsizeof says."""
+    cdef int64_t known = fc_payload(<PyObject *>o)
+    if known >= 0:
+        return known
+    nbytes = getattr(o, "nbytes", None)
+    return nbytes if type(nbytes) is int and nbytes >= 0 else sys.getsizeof(o)
+
+
+cdef uint64_t weigh(MemoryCache self, PyObject *key, PyObject *value) except? -1:
+    """The weight of an entry; ValueTooLarge when the cache could not hold it alone.
+
+    Runs foreign code, so it comes before anything is looked at.
+    """
+    cdef int64_t known_key, known_value
+    cdef object size
+    if self.weigher is None and not self.by_subclass:
+        known_key = fc_payload(key)
+        known_value = fc_payload(value)
+        if known_key >= 0 and known_value >= 0 and \
+                <uint64_t>(known_key + known_value) <= self.c.store.max_weight:
+            return <uint64_t>(known_key + known_value)
+        size = payload(<object>key) + payload(<object>value)
+    else:
+        if self.by_subclass:  # as cachetools does
+            size = self.getsizeof(<object>value)
+        else:
+            size = self.weigher(<object>key, <object>value)
+        if not isinstance(size, int):
+            raise TypeError(f"sizeof must return an int of bytes, not {type(size).__name__}")
+        size = int.__int__(size)
+        if size < 0:
+            raise ValueError(f"sizeof must return 0 or more bytes, not {size}")
+    if size > self.c.store.max_weight or size >= 1 << 63:
+        raise ValueTooLarge(size, self.c.store.max_weight)
+    return size
+
+
+cdef double cost_of(object cost) except? -1:
+    cdef double number
+    if isinstance(cost, bool) or not isinstance(cost, (int, float, Real, Decimal)):
+        raise TypeError(f"cost must be a number, not {type(cost).__name__}")
+    number = float(cost)
+    if not isfinite(number) or number < 0:
+        raise ValueError(f"cost must be finite and 0 or more, not {cost!r}")
+    return number
