@@ -16,6 +16,7 @@ fc_deadline_after(int64_t now, int64_t span)
     return span > FC_NEVER - (now > 0 ? now : 0) ? FC_NEVER : now + span;
 }
 
+/* Of an entry that has a deadline. */
 FC_INLINE bool
 fc_deadline_over(const fc_entry *e, int64_t now)
 {

@@ -220,7 +220,9 @@ fc_store_reweigh(fc_store *s, uint32_t at, uint64_t weight)
     if (s->weighed) {
         uint64_t more = weight - s->weights[at];
         s->weight += more;
-        s->list_weight[s->slab.entries[at].list] += more;
+        if (!s->policy->unlisted) {
+            s->list_weight[s->slab.entries[at].list] += more;
+        }
         s->weights[at] = weight;
     }
 }
@@ -281,11 +283,13 @@ fc_store_remove(fc_store *s, uint32_t at, fc_cause cause)
     s->expirations += cause == FC_EXPIRED;
 }
 
-/* Whether so many more entries with so much more weight fit. */
+/* Whether so many more entries with so much more weight fit; also while the store is over its
+ * bound, and where the sum would not fit 64 bits. */
 FC_INLINE bool
 fc_store_fits(const fc_store *s, uint32_t entries, uint64_t weight)
 {
-    return s->count + entries <= s->max_entries && s->weight + weight <= s->max_weight;
+    return s->count + entries <= s->max_entries && s->weight <= s->max_weight &&
+           weight <= s->max_weight - s->weight;
 }
 
 /* Write the places of all entries to out (s->count of them), the next victim first. */
@@ -304,11 +308,34 @@ fc_store_order(const fc_store *s, uint32_t *out)
     }
 }
 
+static inline const char *
+fc_store_check_lists(const fc_store *s)
+{
+    uint32_t linked = 0;
+    for (uint32_t list = 0; list < FC_LISTS; list++) {
+        const fc_entry *entries = s->slab.entries;
+        uint32_t count = fc_list_check(entries, list, s->count);
+        uint64_t weight = 0;
+        if (count == FC_NIL || count != s->list_count[list]) {
+            return "store: a list is broken";
+        }
+        for (uint32_t at = entries[list].next; at != list; at = entries[at].next) {
+            weight += fc_store_weight(s, at);
+        }
+        if (weight != s->list_weight[list]) {
+            return "store: the weight of a list is off";
+        }
+        linked += count;
+    }
+    return linked == (s->policy->unlisted ? 0 : s->count) ? NULL
+                                                          : "store: an entry that is on no list";
+}
+
 /* Recount everything; NULL, or what is wrong. */
 static inline const char *
 fc_store_check(const fc_store *s)
 {
-    uint32_t live = 0, linked = 0, unused = 0, timed = 0;
+    uint32_t live = 0, unused = 0, timed = 0;
     uint64_t weight = 0;
     const char *wrong = fc_table_check(&s->table);
     if (wrong != NULL) {
@@ -330,6 +357,9 @@ fc_store_check(const fc_store *s)
         if ((e->flags & FC_ENTRY_TIMED) != 0) {
             if (!fc_wheel_has(&s->wheel, at)) {
                 return "store: an entry with a deadline that is not filed";
+            }
+            if (s->idle > 0 && e->expiry > s->ends[at]) {
+                return "store: an entry that stays past its end";
             }
             timed++;
         }
@@ -354,17 +384,11 @@ fc_store_check(const fc_store *s)
         return "store: the weight is off";
     }
     if (timed != s->wheel.count) {
-        return "store: an entry with a deadline that is not filed";
+        return "store: an entry without a deadline that is filed";
     }
-    for (uint32_t list = 0; list < FC_LISTS; list++) {
-        uint32_t count = fc_list_check(s->slab.entries, list, s->count);
-        if (count == FC_NIL || count != s->list_count[list]) {
-            return "store: a list is broken";
-        }
-        linked += count;
-    }
-    if (linked != (s->policy->unlisted ? 0 : s->count)) {
-        return "store: an entry that is on no list";
+    wrong = fc_store_check_lists(s);
+    if (wrong != NULL) {
+        return wrong;
     }
     wrong = fc_wheel_check(&s->wheel, s->slab.entries, s->slab.used);
     if (wrong != NULL) {

@@ -24,24 +24,50 @@ place_of(const fc_store *s, uint32_t k)
     return at;
 }
 
+/* An empty store that only the number of entries bounds. */
+static inline int
+store_of(fc_store *s, fc_alloc *a, const fc_policy *policy, uint32_t max_entries)
+{
+    const fc_limits limits = {.max_entries = max_entries, .max_weight = UINT64_MAX};
+    return fc_store_init(s, a, policy, &limits, 1);
+}
+
+static inline fc_incoming
+incoming_of(uint32_t k, uint64_t weight)
+{
+    return (fc_incoming){.key = number(k),
+                         .value = number(k),
+                         .hash = k,
+                         .weight = weight,
+                         .cost = 1,
+                         .spare = FC_NIL};
+}
+
+/* Put in what is not there, and evict until it fits; FC_NOMEM, or its place in *at. */
+static inline int
+put_in(fc_store *s, const fc_incoming *in, uint32_t *at)
+{
+    while (!fc_store_fits(s, 1, in->weight)) {
+        fc_store_remove(s, s->policy->victim(s, in), FC_EVICTED);
+    }
+    if (fc_store_reserve(s) != FC_OK) {
+        return FC_NOMEM;
+    }
+    *at = fc_store_add(s, s->policy, fc_table_free_slot(&s->table, fc_store_tag(s, in->hash)), in);
+    return FC_OK;
+}
+
 /* FC_NOMEM, or 1 for a hit and 0 for a miss, after which the key is in. */
 static inline int
 request(fc_store *s, uint32_t k)
 {
-    fc_incoming incoming = {k};
+    const fc_incoming in = incoming_of(k, 1);
     uint32_t at = place_of(s, k);
     if (at != FC_NIL) {
         s->on_hit(s, at);
         return 1;
     }
-    if (fc_store_excess(s) > 0) {
-        fc_store_remove(s, s->policy->victim(s, &incoming), FC_EVICTED);
-    }
-    if (fc_store_reserve(s) != FC_OK) {
-        return FC_NOMEM;
-    }
-    fc_store_add(s, fc_table_free_slot(&s->table, fc_store_tag(s, k)), number(k), number(k), k, 0);
-    return 0;
+    return put_in(s, &in, &at);
 }
 
 /* The misses of a sequence of keys in an empty store. */
@@ -52,7 +78,7 @@ misses_of(const fc_policy *policy, uint32_t max_entries, const uint32_t *keys, u
     fc_store s;
     uint32_t misses = 0;
     fc_alloc_init(&a);
-    CHECK(fc_store_init(&s, &a, policy, max_entries, 1) == FC_OK);
+    CHECK(store_of(&s, &a, policy, max_entries) == FC_OK);
     for (uint32_t i = 0; i < count; i++) {
         misses += request(&s, keys[i]) == 0;
         CHECK_WHOLE(fc_store_check(&s));

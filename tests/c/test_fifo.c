@@ -10,7 +10,7 @@ test_hit_moves_nothing(void)
     fc_alloc a;
     fc_store s;
     fc_alloc_init(&a);
-    CHECK(fc_store_init(&s, &a, &FC_FIFO, 3, 1) == FC_OK);
+    CHECK(store_of(&s, &a, &FC_FIFO, 3) == FC_OK);
     request(&s, 1);
     request(&s, 2);
     request(&s, 3);
@@ -46,7 +46,7 @@ test_order_of_arrival_survives_growth_and_reuse(void)
     fc_alloc a;
     fc_store s;
     fc_alloc_init(&a);
-    CHECK(fc_store_init(&s, &a, &FC_FIFO, 50, 1) == FC_OK);
+    CHECK(store_of(&s, &a, &FC_FIFO, 50) == FC_OK);
     for (uint32_t k = 0; k < 2000; k++) {
         CHECK(request(&s, k) == 0);
         request(&s, k / 2); /* in or out, a hit or a newcomer; below only newcomers count */

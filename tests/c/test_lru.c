@@ -10,7 +10,7 @@ test_hit_moves_to_the_hot_end(void)
     fc_alloc a;
     fc_store s;
     fc_alloc_init(&a);
-    CHECK(fc_store_init(&s, &a, &FC_LRU, 4, 1) == FC_OK);
+    CHECK(store_of(&s, &a, &FC_LRU, 4) == FC_OK);
     request(&s, 1);
     CHECK(request(&s, 1) == 1 && ORDER_IS(&s, 1));
     request(&s, 2);
@@ -47,7 +47,7 @@ test_larger_holds_what_smaller_holds(void)
     uint64_t state = 20260101;
     fc_alloc_init(&a);
     for (uint32_t i = 0; i < STORES; i++) {
-        CHECK(fc_store_init(&stores[i], &a, &FC_LRU, i + 1, i) == FC_OK);
+        CHECK(store_of(&stores[i], &a, &FC_LRU, i + 1) == FC_OK);
     }
     for (int step = 0; step < 20000; step++) {
         uint32_t k = random_below(&state, 1 + random_below(&state, 30));

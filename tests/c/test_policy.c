@@ -41,7 +41,7 @@ twice_close(fc_store *s)
 }
 
 static void
-twice_on_add(fc_store *s, uint32_t at)
+twice_on_add(fc_store *s, uint32_t at, const fc_incoming *in FC_UNUSED)
 {
     fc_store_push(s, 2, at);
     ((uint8_t *)s->state)[at] = 1;
@@ -63,9 +63,10 @@ twice_on_remove(fc_store *s, uint32_t at, fc_cause cause FC_UNUSED)
 }
 
 static uint32_t
-twice_victim(fc_store *s, const fc_incoming *incoming FC_UNUSED)
+twice_victim(fc_store *s, const fc_incoming *in)
 {
-    return fc_list_oldest(s->slab.entries, s->list_count[2] > 0 ? 2 : 1);
+    uint32_t at = fc_store_oldest(s, 2, in);
+    return at != FC_NIL ? at : fc_store_oldest(s, 1, in);
 }
 
 static void
@@ -109,7 +110,7 @@ test_every_function_is_called(void)
     fc_store s;
     fc_alloc_init(&a);
     closed = 0;
-    CHECK(fc_store_init(&s, &a, &TWICE, 20, 1) == FC_OK);
+    CHECK(store_of(&s, &a, &TWICE, 20) == FC_OK);
     for (uint32_t k = 0; k < 20; k++) {
         CHECK(request(&s, k) == 0);
         CHECK(marks_room == s.slab.room);
@@ -139,7 +140,7 @@ test_failing_memory_at_every_allocation(const fc_policy *policy)
         uint32_t order[KEYS], again[KEYS];
         fc_alloc_init(&a);
         a.fail_after = n;
-        failed = fc_store_init(&s, &a, policy, KEYS, 1) != FC_OK;
+        failed = store_of(&s, &a, policy, KEYS) != FC_OK;
         for (uint32_t k = 0; k < KEYS && !failed; k++) {
             before = s;
             fc_store_order(&s, order);

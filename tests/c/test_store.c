@@ -1,7 +1,7 @@
 /* The store under each policy: against a naive model, at every capacity, with failing memory. */
 #include "policy/all.h"
 
-#include "check.h"
+#include "requests.h"
 
 enum { KEYS = 200, STEPS = 100000 };
 
@@ -35,24 +35,28 @@ find(const fc_store *s, uint32_t key, uint32_t *slot)
 static bool
 put(fc_store *s, uint32_t key, bool in_place)
 {
-    fc_incoming incoming = {hash_of(key)};
+    const fc_incoming in = {.key = pointer(key),
+                            .value = pointer(key),
+                            .hash = hash_of(key),
+                            .weight = 1,
+                            .cost = 1,
+                            .spare = FC_NIL};
     uint32_t slot;
     find(s, key, &slot);
-    if (fc_store_excess(s) == 0) {
+    if (fc_store_fits(s, 1, 1)) {
         if (fc_store_reserve(s) != FC_OK) {
             return false;
         }
     }
     else if (in_place) {
-        fc_store_replace(s, s->policy, s->policy->victim(s, &incoming), slot, pointer(key),
-                         pointer(key), hash_of(key), 0);
+        fc_store_replace(s, s->policy, s->policy->victim(s, &in), slot, &in);
         return true;
     }
     else {
-        fc_store_remove(s, s->policy->victim(s, &incoming), FC_EVICTED);
+        fc_store_remove(s, s->policy->victim(s, &in), FC_EVICTED);
     }
     slot = fc_table_free_slot(&s->table, fc_store_tag(s, hash_of(key)));
-    fc_store_add(s, slot, pointer(key), pointer(key), hash_of(key), 0);
+    fc_store_add(s, s->policy, slot, &in);
     return true;
 }
 
@@ -98,7 +102,7 @@ test_random_operations_agree_with_the_model(const fc_policy *policy, uint32_t ca
     uint64_t state = 88172645463325252u + capacity, hits = 0, misses = 0;
     fc_alloc_init(&a);
     held = 0;
-    CHECK(fc_store_init(&s, &a, policy, capacity, 3) == FC_OK);
+    CHECK(store_of(&s, &a, policy, capacity) == FC_OK);
     for (int step = 0; step < STEPS; step++) {
         uint32_t key = random_below(&state, KEYS), choice = random_below(&state, 16), slot;
         uint32_t at = find(&s, key, &slot), i = model_find(key);
@@ -144,7 +148,7 @@ test_failing_memory_changes_nothing(const fc_policy *policy)
         fc_store s;
         fc_alloc_init(&a);
         a.fail_after = fail;
-        if (fc_store_init(&s, &a, policy, KEYS, 1) != FC_OK) {
+        if (store_of(&s, &a, policy, KEYS) != FC_OK) {
             CHECK(a.bytes == 0);
             continue;
         }
@@ -173,7 +177,7 @@ test_golden_hits(const fc_policy *policy, uint32_t capacity, uint32_t expected)
     uint64_t state = 42;
     uint32_t hits = 0;
     fc_alloc_init(&a);
-    CHECK(fc_store_init(&s, &a, policy, capacity, 1) == FC_OK);
+    CHECK(store_of(&s, &a, policy, capacity) == FC_OK);
     for (int i = 0; i < 20000; i++) {
         uint32_t bound = 1 + random_below(&state, KEYS), key = random_below(&state, bound), slot;
         uint32_t at = find(&s, key, &slot);
@@ -199,7 +203,7 @@ test_check_sees_damage(void)
     fc_alloc a;
     fc_store s;
     fc_alloc_init(&a);
-    CHECK(fc_store_init(&s, &a, &FC_LRU, 10, 1) == FC_OK);
+    CHECK(store_of(&s, &a, &FC_LRU, 10) == FC_OK);
     put(&s, 1, true);
     put(&s, 2, true);
     CHECK_WHOLE(fc_store_check(&s));

@@ -12,11 +12,11 @@ test_counters_tell_the_causes_apart(void)
     fc_alloc a;
     fc_store s;
     fc_alloc_init(&a);
-    CHECK(fc_store_init(&s, &a, &FC_LRU, 10, 1) == FC_OK);
+    CHECK(store_of(&s, &a, &FC_LRU, 10) == FC_OK);
     for (uint32_t k = 0; k < 10; k++) {
-        CHECK(fc_store_excess(&s) == 0 && request(&s, k) == 0);
+        CHECK(fc_store_fits(&s, 1, 1) && request(&s, k) == 0);
     }
-    CHECK(fc_store_excess(&s) == 1);
+    CHECK(fc_store_fits(&s, 0, 0) && !fc_store_fits(&s, 1, 0));
     fc_store_remove(&s, place_of(&s, 0), FC_DELETED);
     fc_store_remove(&s, place_of(&s, 1), FC_CLEARED);
     CHECK(s.evictions == 0 && s.expirations == 0);
@@ -32,12 +32,11 @@ test_counters_tell_the_causes_apart(void)
 static uint32_t
 replace(fc_store *s, uint32_t k, uint8_t flags)
 {
-    uint32_t slot = fc_table_home(&s->table, fc_store_tag(s, k));
+    uint32_t slot = fc_table_free_slot(&s->table, fc_store_tag(s, k));
     uint32_t at = s->policy->victim(s, NULL);
-    while (s->table.slots[slot].index != FC_NIL) {
-        slot = fc_table_next(&s->table, slot);
-    }
-    fc_store_replace(s, s->policy, at, slot, number(k), number(k), k, flags);
+    fc_incoming in = incoming_of(k, 1);
+    in.flags = flags;
+    fc_store_replace(s, s->policy, at, slot, &in);
     return at;
 }
 
@@ -48,14 +47,14 @@ test_newcomer_inherits_nothing(void)
     fc_alloc a;
     fc_store s;
     fc_alloc_init(&a);
-    CHECK(fc_store_init(&s, &a, &FC_LRU, 1, 1) == FC_OK);
+    CHECK(store_of(&s, &a, &FC_LRU, 1) == FC_OK);
     CHECK(request(&s, 0) == 0);
     for (uint32_t k = 1; k < 100; k++) {
         uint64_t evictions = s.evictions, version = s.version;
         uint32_t at = place_of(&s, k - 1), serial = s.slab.entries[at].serial;
         fc_entry *e = &s.slab.entries[at];
-        e->expiry = 77;
-        e->bits = e->flags = 255;
+        e->bits = 255;
+        e->flags = (uint8_t)~FC_ENTRY_TIMED;
         if (k % 2) {
             CHECK(replace(&s, k, FC_ENTRY_CONTAINER) == at);
         }
@@ -63,7 +62,7 @@ test_newcomer_inherits_nothing(void)
             CHECK(request(&s, k) == 0 && place_of(&s, k) == at);
         }
         CHECK(e->key == number(k) && e->value == number(k) && e->hash == k);
-        CHECK(e->expiry == 0 && e->bits == 0 && e->flags == (k % 2 ? FC_ENTRY_CONTAINER : 0));
+        CHECK(e->bits == 0 && e->flags == (k % 2 ? FC_ENTRY_CONTAINER : 0));
         CHECK(!fc_slab_holds(&s.slab, at, serial) && fc_slab_holds(&s.slab, at, e->serial));
         CHECK(s.evictions == evictions + 1 && s.version == version + 2);
         CHECK(s.count == 1 && s.inserts == k + 1);
@@ -88,7 +87,7 @@ test_check_names_the_damage(void)
     fc_store s;
     uint32_t at, gone, free_place, next, slot;
     fc_alloc_init(&a);
-    CHECK(fc_store_init(&s, &a, &FC_LRU, 10, 1) == FC_OK);
+    CHECK(store_of(&s, &a, &FC_LRU, 10) == FC_OK);
     for (uint32_t k = 0; k < 9; k++) {
         request(&s, k);
     }
