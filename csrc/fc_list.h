@@ -7,6 +7,17 @@
 
 #include "fc_entry.h"
 
+/* Put right after, on the young side of, another entry or the sentinel. */
+FC_INLINE void
+fc_list_insert(fc_entry *entries, uint32_t after, uint32_t at)
+{
+    uint32_t next = entries[after].next;
+    entries[at].prev = after;
+    entries[at].next = next;
+    entries[next].prev = at;
+    entries[after].next = at;
+}
+
 /* Append at the young end. */
 FC_INLINE void
 fc_list_push(fc_entry *entries, uint32_t list, uint32_t at)

@@ -59,12 +59,25 @@ fc_store_weight(const fc_store *s, uint32_t at)
 /* The list operations that policies use: they keep the list's count, its
  * weight and the entry's number. */
 FC_INLINE void
-fc_store_push(fc_store *s, uint32_t list, uint32_t at)
+fc_store_enlist(fc_store *s, uint32_t list, uint32_t at)
 {
-    fc_list_push(s->slab.entries, list, at);
     s->slab.entries[at].list = (uint8_t)list;
     s->list_count[list]++;
     s->list_weight[list] += fc_store_weight(s, at);
+}
+
+FC_INLINE void
+fc_store_push(fc_store *s, uint32_t list, uint32_t at)
+{
+    fc_list_push(s->slab.entries, list, at);
+    fc_store_enlist(s, list, at);
+}
+
+FC_INLINE void
+fc_store_insert(fc_store *s, uint32_t list, uint32_t after, uint32_t at)
+{
+    fc_list_insert(s->slab.entries, after, at);
+    fc_store_enlist(s, list, at);
 }
 
 FC_INLINE void

@@ -3,7 +3,10 @@
 #define FC_POLICY_ALL_H
 
 #include "fifo.h"
+#include "lfu.h"
 #include "lru.h"
+#include "size.h"
+#include "slru.h"
 
 typedef struct fc_policy_name {
     const char *name;
@@ -11,9 +14,8 @@ typedef struct fc_policy_name {
 } fc_policy_name;
 
 static const fc_policy_name FC_POLICIES[] = {
-    {"lru", &FC_LRU},
-    {"fifo", &FC_FIFO},
-    {"auto", &FC_LRU},
+    {"lru", &FC_LRU},   {"fifo", &FC_FIFO}, {"lfu", &FC_LFU},
+    {"slru", &FC_SLRU}, {"size", &FC_SIZE}, {"auto", &FC_LRU},
 };
 
 #define FC_POLICIES_COUNT (sizeof FC_POLICIES / sizeof *FC_POLICIES)

@@ -176,7 +176,8 @@ static void
 test_names(void)
 {
     CHECK(fc_policy_find("lru") == &FC_LRU && fc_policy_find("fifo") == &FC_FIFO);
-    CHECK(fc_policy_find("auto") == &FC_LRU);
+    CHECK(fc_policy_find("lfu") == &FC_LFU && fc_policy_find("slru") == &FC_SLRU);
+    CHECK(fc_policy_find("size") == &FC_SIZE && fc_policy_find("auto") == &FC_LRU);
     CHECK(fc_policy_find("LRU") == NULL && fc_policy_find("") == NULL);
     for (size_t i = 0; i < FC_POLICIES_COUNT; i++) {
         const fc_policy *p = FC_POLICIES[i].policy;
@@ -191,8 +192,9 @@ main(void)
 {
     test_every_function_is_called();
     test_failing_memory_at_every_allocation(&TWICE);
-    test_failing_memory_at_every_allocation(&FC_LRU);
-    test_failing_memory_at_every_allocation(&FC_FIFO);
+    for (size_t i = 0; i < FC_POLICIES_COUNT; i++) {
+        test_failing_memory_at_every_allocation(FC_POLICIES[i].policy);
+    }
     test_names();
     return 0;
 }
