@@ -31,7 +31,7 @@ fc_hit(fc_cache *c, uint32_t at)
 }
 
 /* The same for an entry with a deadline; NULL when it is over. */
-FC_NOINLINE static PyObject *
+FC_INLINE PyObject *
 fc_hit_timed(fc_cache *c, uint32_t at)
 {
     int64_t now = fc_now(c);

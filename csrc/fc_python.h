@@ -57,7 +57,8 @@ typedef struct fc_cache {
     fc_store store;
     uint64_t containers; /* entries that a reference cycle may run through */
     bool chained;        /* a miss is asked for below */
-    bool careful;        /* a write takes more than the quick way knows */
+    bool careful;        /* a write has to see to weights, deadlines or tokens */
+    bool foreign;        /* a write has to call the user's sizeof or clock */
     bool clocked;        /* the time is `now`, which each operation reads from the user's clock */
     int64_t now;
     int64_t ttl;             /* of entries that are given none; FC_NEVER: they live on */
@@ -75,7 +76,7 @@ typedef struct fc_cache {
 /* For an empty cache: another policy, bounds, and lifetime; the counters start at zero. */
 static inline int
 fc_cache_configure(fc_cache *c, const fc_policy *policy, const fc_limits *limits, int64_t ttl,
-                   bool clocked)
+                   bool clocked, bool foreign)
 {
     fc_store fresh;
     if (fc_store_init(&fresh, &c->alloc, policy, limits, c->store.seed) != FC_OK) {
@@ -87,6 +88,7 @@ fc_cache_configure(fc_cache *c, const fc_policy *policy, const fc_limits *limits
     c->store = fresh;
     c->ttl = ttl;
     c->clocked = clocked;
+    c->foreign = foreign;
     c->careful = fresh.weighed || fresh.timed || c->generations != NULL;
     c->epoch++;
     return FC_OK;

@@ -6,7 +6,7 @@
 #ifndef FC_QUICK_H
 #define FC_QUICK_H
 
-#include "fc_change.h"
+#include "fc_weigh.h"
 
 /* The place of a key that lies at home and is the very object in the entry, or FC_NIL: one straight
  * line, and nearly every hit.  A key that carries no hash yet is in no entry. */
@@ -184,12 +184,18 @@ fc_is_careful(const fc_cache *c)
     return c->readers != NULL || c->careful || c->store.wheel.count != 0;
 }
 
+/* Insert a key without a deadline; 0: not done. */
 FC_INLINE int
-fc_insert_quick(fc_cache *c, PyObject *key, uint32_t slot, PyObject *value)
+fc_insert_quick(fc_cache *c, PyObject *key, uint32_t slot, PyObject *value, uint64_t weight)
 {
     fc_exit gone;
     fc_incoming in = fc_plain(key, fc_hash_cached(key), value);
-    int done = fc_insert_one(c, slot, &in, &gone);
+    int done;
+    in.weight = weight;
+    done = fc_insert_one(c, slot, &in, &gone);
+    if (FC_UNLIKELY(done == FC_MORE)) {
+        return 0;
+    }
     FC_UNLOCK(c);
     if (gone.value != NULL) { /* only now: foreign code may run */
         Py_DECREF((PyObject *)gone.key);
@@ -225,7 +231,7 @@ fc_assign_else(fc_cache *c, PyObject *key, PyObject *value)
     uint32_t slot = fc_probe_quick(t, fc_store_tag(&c->store, hash));
     uint32_t at = t->slots[slot].index;
     if (hash != -1 && at == FC_NIL) {
-        return fc_insert_quick(c, key, slot, value);
+        return fc_insert_quick(c, key, slot, value, 0);
     }
     if (at != FC_NIL && fc_equals(c, at, key)) {
         return fc_overwrite_quick(c, at, value);
@@ -256,6 +262,52 @@ fc_remove_quick(fc_cache *c, PyObject *key)
     return 1;
 }
 
+/* All that a put may be asked to do, for a key and value that need no foreign code to be weighed. */
+FC_NOINLINE static int
+fc_assign_with(fc_cache *c, PyObject *key, PyObject *value, int64_t weight)
+{
+    fc_change change;
+    fc_exits few;
+    int done;
+    FC_UNLOCK(c);
+    fc_change_init(&change, c, key, fc_hash_cached(key), value, FC_PUT);
+    change.in.weight = (uint64_t)weight;
+    fc_exits_init(&few, false);
+    done = fc_put(c, &change, &few);
+    fc_release(&few, &c->alloc);
+    return done == FC_BUSY ? 0 : done;
+}
+
+/* With weights or deadlines: an overwrite that fits and moves no deadline needs no queue. */
+FC_NOINLINE static int
+fc_assign_carefully(fc_cache *c, PyObject *key, PyObject *value)
+{
+    fc_store *s = &c->store;
+    int64_t weight = s->weighed ? fc_weight_known(key, value) : 0;
+    uint32_t slot, at;
+    if (c->foreign || c->readers != NULL || c->generations != NULL || weight < 0 ||
+        (uint64_t)weight > s->max_weight || fc_hash_cached(key) == -1) {
+        FC_UNLOCK(c);
+        return 0;
+    }
+    if (s->timed || s->policy->on_write != NULL) {
+        return fc_assign_with(c, key, value, weight);
+    }
+    slot = fc_probe_quick(&s->table, fc_store_tag(s, fc_hash_cached(key)));
+    at = s->table.slots[slot].index;
+    if (at == FC_NIL) {
+        int done = fc_insert_quick(c, key, slot, value, (uint64_t)weight);
+        return done != 0 ? done : fc_assign_with(c, key, value, weight);
+    }
+    if (fc_equals(c, at, key) &&
+        s->weight - fc_store_weight(s, at) + (uint64_t)weight <= s->max_weight &&
+        Py_TYPE((PyObject *)s->slab.entries[at].value) == Py_TYPE(value)) {
+        fc_store_reweigh(s, at, (uint64_t)weight);
+        return fc_overwrite_quick(c, at, value);
+    }
+    return fc_assign_with(c, key, value, weight);
+}
+
 /* c[key] = value without hooks and listener: 1 done, 0 not done, FC_ERROR. */
 FC_INLINE int
 fc_assign_quick(fc_cache *c, PyObject *key, PyObject *value)
@@ -263,8 +315,7 @@ fc_assign_quick(fc_cache *c, PyObject *key, PyObject *value)
     uint32_t at;
     FC_LOCK(c);
     if (FC_UNLIKELY(fc_is_careful(c))) {
-        FC_UNLOCK(c);
-        return 0;
+        return fc_assign_carefully(c, key, value);
     }
     at = fc_glance(c, key);
     return FC_LIKELY(at != FC_NIL) ? fc_overwrite_quick(c, at, value)

@@ -76,7 +76,7 @@ cdef extern from "fc_empty.h":
     uint64_t fc_hash_next(uint64_t *state) noexcept
     fc_cache *fc_cache_new(const fc_policy *policy, uint64_t seed) noexcept
     int fc_cache_configure(fc_cache *c, const fc_policy *policy, const fc_limits *limits,
-                           int64_t ttl, bint clocked) noexcept
+                           int64_t ttl, bint clocked, bint foreign) noexcept
     void fc_cache_free(fc_cache *c) noexcept
     int64_t fc_now(const fc_cache *c) noexcept
     uint64_t fc_store_weight(const fc_store *s, uint32_t at) noexcept
@@ -128,6 +128,7 @@ cdef extern from "fc_quick.h":
 
 cdef extern from "fc_weigh.h":
     int64_t fc_payload(PyObject *o) noexcept
+    int64_t fc_weight_known(PyObject *key, PyObject *value) noexcept
 
 cdef extern from "fc_collect.h":
     int fc_visit(const fc_cache *c, visitproc visit, void *arg) noexcept

@@ -42,6 +42,7 @@ cdef int configure(MemoryCache self, object max_entries, object max_size_bytes, 
     cdef fc_turn *turn
     cdef fc_limits limits
     cdef int64_t span
+    cdef bint by_subclass
     max_entries = whole_number(max_entries, "max_entries")
     max_size_bytes = whole_number(max_size_bytes, "max_size_bytes")
     if max_entries is None and max_size_bytes is None:
@@ -78,7 +79,10 @@ cdef int configure(MemoryCache self, object max_entries, object max_size_bytes, 
         await_readers(self)
     if self.c.store.count:
         raise RuntimeError("the cache was filled while __init__ emptied it")
-    if fc_cache_configure(self.c, chosen, &limits, span, clock is not None) != 0:
+    by_subclass = (weigher is None and max_size_bytes is not None
+                   and getattr(type(self), "getsizeof", None) is not None)
+    if fc_cache_configure(self.c, chosen, &limits, span, clock is not None,
+                          by_subclass or weigher is not None or clock is not None) != 0:
         raise MemoryError
     self.bound = max_entries
     self.bound_bytes = max_size_bytes
@@ -86,8 +90,7 @@ cdef int configure(MemoryCache self, object max_entries, object max_size_bytes, 
     self.ttl_given = ttl
     self.idle_given = idle
     self.weigher = weigher
-    self.by_subclass = (weigher is None and max_size_bytes is not None
-                        and getattr(type(self), "getsizeof", None) is not None)
+    self.by_subclass = by_subclass
     self.clock = clock
     self.listener = on_evict
     self.watch = self.watch & ~WATCH_LISTENER | (0 if on_evict is None else WATCH_LISTENER)

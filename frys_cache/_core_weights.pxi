@@ -14,14 +14,12 @@ cdef uint64_t weigh(MemoryCache self, PyObject *key, PyObject *value) except? -1
 
     Runs foreign code, so it comes before anything is looked at.
     """
-    cdef int64_t known_key, known_value
+    cdef int64_t known
     cdef object size
     if self.weigher is None and not self.by_subclass:
-        known_key = fc_payload(key)
-        known_value = fc_payload(value)
-        if known_key >= 0 and known_value >= 0 and \
-                <uint64_t>(known_key + known_value) <= self.c.store.max_weight:
-            return <uint64_t>(known_key + known_value)
+        known = fc_weight_known(key, value)
+        if known >= 0 and <uint64_t>known <= self.c.store.max_weight:
+            return <uint64_t>known
         size = payload(<object>key) + payload(<object>value)
     else:
         if self.by_subclass:  # as cachetools does

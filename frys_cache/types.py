@@ -62,6 +62,13 @@ class EvictionPolicy(enum.StrEnum):
     """The least recently used.  Right where what was used lately is used again."""
     FIFO = "fifo"
     """The oldest, used or not.  Right where age alone decides."""
+    LFU = "lfu"
+    """The least often used, among equals the least recently.  Right where the same keys stay popular."""
+    SLRU = "slru"
+    """What was used once before what was used twice.  Right where scans pass through."""
+    SIZE = "size"
+    """GreedyDual-Size-Frequency: the one whose uses times cost is least for its bytes.  Right where
+    entries differ much in size, or in what it costs to make them again."""
     AUTO = "auto"
     """The best all-round policy this version has; at present the least recently used."""
 

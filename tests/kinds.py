@@ -7,6 +7,9 @@ from frys_cache import FrysCache, MemoryCache
 KINDS = {
     "memory-lru": (MemoryCache, "lru"),
     "memory-fifo": (MemoryCache, "fifo"),
+    "memory-lfu": (MemoryCache, "lfu"),
+    "memory-slru": (MemoryCache, "slru"),
+    "memory-size": (MemoryCache, "size"),
     "frys-auto": (FrysCache, "auto"),
     "frys-lru": (FrysCache, "lru"),
     "frys-fifo": (FrysCache, "fifo"),
@@ -29,7 +32,7 @@ every_kind = pytest.mark.parametrize("make", [maker(kind) for kind in KINDS], id
 # For slow tests: each policy's code and each class once.
 every_policy = pytest.mark.parametrize(
     "make",
-    [maker(kind) for kind in ("memory-lru", "memory-fifo", "frys-auto")],
-    ids=["memory-lru", "memory-fifo", "frys-auto"],
+    [maker(kind) for kind in KINDS if kind not in ("frys-lru", "frys-fifo")],
+    ids=[kind for kind in KINDS if kind not in ("frys-lru", "frys-fifo")],
 )
 every_class = pytest.mark.parametrize("cls", [MemoryCache, FrysCache])

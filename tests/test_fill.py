@@ -3,7 +3,8 @@
 import pytest
 from hostile import Recorder, SameHash
 
-from frys_cache import EvictionCause, FrysCache
+from frys_cache import EvictionCause, FrysCache, MemoryCache
+from frys_cache.testing import FakeClock
 
 
 def test_token_holds_until_the_key_is_touched():
@@ -112,7 +113,7 @@ def test_fill_obeys_the_bound_and_tells_the_eviction():
 
 @pytest.mark.parametrize(
     "arguments",
-    [("deadline", None), (None, "version"), (1.0, None), (None, 1), (1, 1)],
+    [("deadline", None), (True, None), (None, "version"), (None, 1), (1, 1)],
 )
 def test_fill_with_what_does_not_exist_yet_raises(arguments):
     """Catch a deadline or a version that is taken and ignored."""
@@ -120,6 +121,22 @@ def test_fill_with_what_does_not_exist_yet_raises(arguments):
     with pytest.raises(TypeError):
         cache._fill("a", 1, *arguments, cache._token("a"))
     assert len(cache) == 0
+
+
+def test_fill_with_deadline_expires_then():
+    """Catch a promotion that prolongs a life, or forgets to end it."""
+    clock = FakeClock(100.0)
+    cache = MemoryCache(5, ttl=1000, clock=clock)
+    assert cache._fill("a", 1, 102.5, None, cache._token("a"))
+    assert cache._fill("b", 2, 50.0, None, cache._token("b"))
+    assert cache._fill("c", 3, None, None, cache._token("c"))
+    assert cache.ttl_of("a") == 2.5
+    assert cache.ttl_of("c") is None
+    clock.advance(2.5)
+    assert list(cache) == ["c"]
+    with pytest.raises(ValueError, match="finite"):
+        cache._fill("d", 1, float("nan"), None, cache._token("d"))
+    cache._check()
 
 
 def test_token_and_fill_of_odd_keys():

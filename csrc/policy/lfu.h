@@ -3,7 +3,7 @@
  * One list, sorted by number of uses and then by last use, so that its old end is the victim.
  * Entries of equal count are a bucket, which knows its youngest: an entry used once more goes right
  * behind the youngest of the next bucket (Shah, Mitra and Matani, "An O(1) algorithm for
- * implementing the LFU cache eviction scheme", 2010).  Cost: O(1); 24 bytes per entry.
+ * implementing the LFU cache eviction scheme", 2010).  Cost: O(1); 28 bytes per entry.
  *
  * Right where the same keys stay popular.  What was popular once stays until it is counted over:
  * counts are exact and never fade; where popularity moves, slru adapts and this does not.
@@ -15,19 +15,18 @@
 
 #include "../fc_store.h"
 
-/* Node i is bucket number i, and says in which bucket the entry at place i is.  Bucket 0 is the
- * sentinel of the ring of buckets, and the sentinel of list 0 its youngest.  There are never more
- * buckets than entries, so they cannot run out. */
+/* Bucket 0 is the sentinel of the ring of buckets, and the sentinel of list 0 its youngest.  There are
+ * never more buckets than entries, so they cannot run out. */
 typedef struct lfu_node {
     uint64_t uses;
     uint32_t youngest;   /* place */
     uint32_t prev, next; /* buckets with fewer and more uses; next chains free ones */
-    uint32_t bucket;     /* of the entry at this place */
 } lfu_node;
 
 typedef struct lfu_state {
     uint32_t room, free;
-    lfu_node nodes[];
+    lfu_node *nodes;
+    uint32_t *bucket; /* of the entry at a place */
 } lfu_state;
 
 FC_INLINE lfu_node *
@@ -36,43 +35,69 @@ lfu_nodes(const fc_store *s)
     return ((lfu_state *)s->state)->nodes;
 }
 
-static inline size_t
-lfu_bytes(const lfu_state *state)
+FC_INLINE uint32_t *
+lfu_bucket(const fc_store *s)
 {
-    return state == NULL ? 0 : sizeof *state + state->room * sizeof(lfu_node);
+    return ((lfu_state *)s->state)->bucket;
 }
 
 static int
 lfu_reserve(fc_store *s)
 {
     lfu_state *state = s->state;
-    uint32_t room = s->slab.room, first = state == NULL ? 0 : state->room;
+    uint32_t room = s->slab.room, first = state->room;
+    lfu_node *nodes;
+    uint32_t *bucket;
     if (FC_LIKELY(first >= room)) {
         return FC_OK;
     }
-    state = fc_alloc_resize(s->alloc, state, lfu_bytes(state),
-                            sizeof *state + room * sizeof(lfu_node));
-    if (state == NULL) {
+    bucket = fc_alloc_resize(s->alloc, NULL, 0, room * sizeof *bucket);
+    nodes = bucket == NULL ? NULL
+                           : fc_alloc_resize(s->alloc, state->nodes, first * sizeof *nodes,
+                                             room * sizeof *nodes);
+    if (nodes == NULL) {
+        fc_alloc_release(s->alloc, bucket, room * sizeof *bucket);
         return FC_NOMEM;
     }
-    memset(&state->nodes[first], 0, (room - first) * sizeof(lfu_node));
-    if (first == 0) {
-        first = 1;
-        state->free = 0;
+    memset(bucket, 0, room * sizeof *bucket);
+    if (first > 0) {
+        memcpy(bucket, state->bucket, first * sizeof *bucket);
     }
-    for (uint32_t b = first; b < room; b++) {
-        state->nodes[b].next = state->free;
+    fc_alloc_release(s->alloc, state->bucket, first * sizeof *bucket);
+    memset(&nodes[first], 0, (room - first) * sizeof *nodes);
+    for (uint32_t b = first == 0 ? 1 : first; b < room; b++) {
+        nodes[b].next = state->free;
         state->free = b;
     }
+    state->nodes = nodes;
+    state->bucket = bucket;
     state->room = room;
-    s->state = state;
     return FC_OK;
 }
 
 static void
 lfu_close(fc_store *s)
 {
-    fc_alloc_release(s->alloc, s->state, lfu_bytes(s->state));
+    lfu_state *state = s->state;
+    fc_alloc_release(s->alloc, state->nodes, state->room * sizeof *state->nodes);
+    fc_alloc_release(s->alloc, state->bucket, state->room * sizeof *state->bucket);
+    fc_alloc_release(s->alloc, state, sizeof *state);
+}
+
+static int
+lfu_open(fc_store *s)
+{
+    s->state = fc_alloc_resize(s->alloc, NULL, 0, sizeof(lfu_state));
+    if (s->state == NULL) {
+        return FC_NOMEM;
+    }
+    memset(s->state, 0, sizeof(lfu_state));
+    if (lfu_reserve(s) != FC_OK) {
+        lfu_close(s);
+        s->state = NULL;
+        return FC_NOMEM;
+    }
+    return FC_OK;
 }
 
 /* A new bucket on the upper side of another. */
@@ -104,6 +129,7 @@ static void
 lfu_on_add(fc_store *s, uint32_t at, const fc_incoming *in)
 {
     lfu_node *nodes = lfu_nodes(s);
+    uint32_t *bucket = lfu_bucket(s);
     uint64_t uses = in->memo != NULL && in->memo->uses > 1 ? in->memo->uses : 1;
     uint32_t below = 0, b;
     if (uses > 1) { /* from the top: a copy comes in order */
@@ -118,7 +144,7 @@ lfu_on_add(fc_store *s, uint32_t at, const fc_incoming *in)
     b = nodes[below].uses == uses ? below : lfu_bucket_add(s->state, below, uses);
     fc_store_insert(s, 0, nodes[below].youngest, at);
     nodes[b].youngest = at;
-    nodes[at].bucket = b;
+    bucket[at] = b;
 }
 
 static void
@@ -126,13 +152,14 @@ lfu_on_hit(fc_store *s, uint32_t at)
 {
     fc_entry *entries = s->slab.entries;
     lfu_node *nodes = lfu_nodes(s);
-    uint32_t b = nodes[at].bucket, above = nodes[b].next;
+    uint32_t *bucket = lfu_bucket(s);
+    uint32_t b = bucket[at], above = nodes[b].next;
     uint64_t uses = nodes[b].uses + 1;
     bool listed = nodes[above].uses == uses; /* not the sentinel: that has 0 */
     bool alone = false;
     if (nodes[b].youngest == at) {
         uint32_t older = entries[at].prev;
-        alone = nodes[older].bucket != b; /* the list's sentinel is in bucket 0 */
+        alone = bucket[older] != b; /* the list's sentinel is in bucket 0 */
         if (alone && !listed) {
             nodes[b].uses = uses;
             return;
@@ -151,17 +178,18 @@ lfu_on_hit(fc_store *s, uint32_t at)
         above = lfu_bucket_add(s->state, b, uses);
     }
     nodes[above].youngest = at;
-    nodes[at].bucket = above;
+    bucket[at] = above;
 }
 
 static void
 lfu_on_remove(fc_store *s, uint32_t at, fc_cause cause FC_UNUSED)
 {
     lfu_node *nodes = lfu_nodes(s);
-    uint32_t b = nodes[at].bucket, older = s->slab.entries[at].prev;
+    uint32_t *bucket = lfu_bucket(s);
+    uint32_t b = bucket[at], older = s->slab.entries[at].prev;
     if (nodes[b].youngest == at) {
         nodes[b].youngest = older;
-        if (nodes[older].bucket != b) {
+        if (bucket[older] != b) {
             lfu_bucket_remove(s->state, b);
         }
     }
@@ -177,7 +205,7 @@ lfu_victim(fc_store *s, const fc_incoming *in)
 static void
 lfu_save(const fc_store *s, uint32_t at, fc_memo *memo)
 {
-    memo->uses = lfu_nodes(s)[lfu_nodes(s)[at].bucket].uses;
+    memo->uses = lfu_nodes(s)[lfu_bucket(s)[at]].uses;
 }
 
 static const char *
@@ -185,11 +213,12 @@ lfu_check(const fc_store *s)
 {
     const lfu_state *state = s->state;
     const lfu_node *nodes = state->nodes;
+    const uint32_t *bucket = state->bucket;
     uint32_t at = s->slab.entries[0].next, below = 0, buckets = 1;
     if (state->room < s->slab.used) {
         return "lfu: fewer nodes than places";
     }
-    if (nodes[0].uses != 0 || nodes[0].youngest != 0 || nodes[0].bucket != 0) {
+    if (nodes[0].uses != 0 || nodes[0].youngest != 0 || bucket[0] != 0) {
         return "lfu: the sentinel has changed";
     }
     for (uint32_t b = nodes[0].next; b != 0; below = b, b = nodes[b].next, buckets++) {
@@ -198,7 +227,7 @@ lfu_check(const fc_store *s)
             nodes[b].uses <= nodes[below].uses) {
             return "lfu: the buckets are out of order";
         }
-        for (; at != 0 && nodes[at].bucket == b; at = s->slab.entries[at].next) {
+        for (; at != 0 && bucket[at] == b; at = s->slab.entries[at].next) {
             last = at;
         }
         if (last == 0 || nodes[b].youngest != last) {
@@ -223,7 +252,7 @@ static const fc_policy FC_LFU = {
     .on_remove = lfu_on_remove,
     .victim = lfu_victim,
     .save = lfu_save,
-    .open = lfu_reserve,
+    .open = lfu_open,
     .close = lfu_close,
     .reserve = lfu_reserve,
     .check = lfu_check,

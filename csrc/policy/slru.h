@@ -47,14 +47,32 @@ slru_on_add(fc_store *s, uint32_t at, const fc_incoming *in)
     slru_demote(s);
 }
 
+FC_INLINE void
+slru_move(fc_store *s, uint32_t list, uint32_t at)
+{
+    fc_list_remove(s->slab.entries, at);
+    fc_list_push(s->slab.entries, list, at);
+    s->slab.entries[at].list = (uint8_t)list;
+}
+
 static void
 slru_on_hit(fc_store *s, uint32_t at)
 {
     fc_entry *entries = s->slab.entries;
-    if (entries[at].list == 0) {
+    if (entries[at].list == 0 && s->weighed) {
         fc_store_unlink(s, at);
         fc_store_push(s, 1, at);
         slru_demote(s);
+    }
+    else if (entries[at].list == 0) {
+        slru_move(s, 1, at);
+        s->list_count[0]--;
+        s->list_count[1]++;
+        if (slru_over(s)) { /* by one, which may be the same */
+            slru_move(s, 0, entries[1].next);
+            s->list_count[0]++;
+            s->list_count[1]--;
+        }
     }
     else if (entries[1].prev != at) {
         fc_list_remove(entries, at);

@@ -115,7 +115,7 @@ test_check_sees_damage(void)
     fc_store s;
     lfu_node *nodes;
     lfu_state *state;
-    uint32_t b;
+    uint32_t *bucket, b;
     fc_alloc_init(&a);
     CHECK(store_of(&s, &a, &FC_LFU, 10) == FC_OK);
     for (uint32_t k = 0; k < 6; k++) {
@@ -124,14 +124,15 @@ test_check_sees_damage(void)
     }
     state = s.state;
     nodes = state->nodes;
-    b = nodes[place_of(&s, 5)].bucket;
+    bucket = state->bucket;
+    b = bucket[place_of(&s, 5)];
     CHECK_WHOLE(fc_store_check(&s));
     nodes[b].uses += 100;
     CHECK(fc_store_check(&s) != NULL);
     nodes[b].uses -= 100;
-    nodes[place_of(&s, 5)].bucket = nodes[place_of(&s, 0)].bucket;
+    bucket[place_of(&s, 5)] = bucket[place_of(&s, 0)];
     CHECK(fc_store_check(&s) != NULL);
-    nodes[place_of(&s, 5)].bucket = b;
+    bucket[place_of(&s, 5)] = b;
     nodes[b].youngest = place_of(&s, 0);
     CHECK(fc_store_check(&s) != NULL);
     nodes[b].youngest = place_of(&s, 5);
