@@ -50,17 +50,13 @@ fc_hit_live(fc_cache *c, uint32_t at)
                                                                           : fc_hit_timed(c, at);
 }
 
-/* A new reference; NULL on a miss, or with an exception set. */
+/* A new reference; NULL on a miss, or with an exception set.  The hash is that of the key. */
 FC_INLINE PyObject *
-fc_get(fc_cache *c, PyObject *key)
+fc_get_hashed(fc_cache *c, PyObject *key, Py_hash_t hash)
 {
     PyObject *value = NULL;
     uint32_t at;
     int found;
-    Py_hash_t hash = fc_hash(key);
-    if (FC_UNLIKELY(hash == -1)) {
-        return NULL;
-    }
     FC_LOCK(c);
     found = fc_find(c, key, hash, &at);
     if (FC_LIKELY(found == FC_HIT)) {
@@ -69,6 +65,13 @@ fc_get(fc_cache *c, PyObject *key)
     c->store.misses += value == NULL && found != FC_ERROR;
     FC_UNLOCK(c);
     return value;
+}
+
+FC_INLINE PyObject *
+fc_get(fc_cache *c, PyObject *key)
+{
+    Py_hash_t hash = fc_hash(key);
+    return FC_UNLIKELY(hash == -1) ? NULL : fc_get_hashed(c, key, hash);
 }
 
 /* The same without counting or touching. */

@@ -7,7 +7,7 @@
 {'name': 'Alice'}
 """
 
-from frys_cache._core import MemoryCache
+from frys_cache._core import MemoryCache, memoize
 from frys_cache.cache import FrysCache
 from frys_cache.errors import (
     Backpressure,
@@ -59,4 +59,5 @@ __all__ = [
     "ValueTooLarge",
     "WriteError",
     "WriteUnknown",
+    "memoize",
 ]

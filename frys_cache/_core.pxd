@@ -24,6 +24,8 @@ cdef class MemoryCache:
     cdef object policy_name   # policy as given
     cdef unsigned int watch   # hooks that are on, and whether there is a listener
     cdef unsigned long long listener_errors
+    cdef object flights       # the loads that are under way; None until the first
+    cdef dict prefixes        # of memoized functions, each with whom it belongs to; None: no such
 
     # A hit: find, let the policy know, return a new reference.  NULL without an exception: absent.
     cdef PyObject *read(self, PyObject *key) except? NULL

@@ -7,8 +7,8 @@ The store, the policies and all that a hit touches are in csrc/.  Here is the ma
 `_core_csrc.pxi` (what of csrc/ is used), `_core_events.pxi` (listeners, hooks, readers),
 `_core_expiry.pxi` (time), `_core_weights.pxi` (bytes), `_core_access.pxi` (single operations),
 `_core_batch.pxi` (many keys at once), `_core_views.pxi` (iterators and views), `_core_state.pxi`
-(configuration, statistics), `_core_copy.pxi` (copies and pickles) and `_core_type.pxi` (what Cython
-cannot say of a type).
+(configuration, statistics), `_core_copy.pxi` (copies and pickles), `_core_type.pxi` (what Cython
+cannot say of a type) and `_core_memo.pxi` (loading, and memoized functions).
 Three conventions run through them:
 
 - `PyObject *` is a borrowed pointer, `object` an owned reference.
@@ -36,7 +36,8 @@ from types import GenericAlias, MappingProxyType
 from frys_cache.errors import ConfigurationError, ValueTooLarge
 from frys_cache.types import DEFAULT, MISSING, CacheInfo, CacheStats, EvictionCause, TierStats
 
-__all__ = ["HOOK_EVICT", "HOOK_MISS", "HOOK_REMOVE", "HOOK_WRITE", "POLICIES", "MemoryCache"]
+__all__ = ["HOOK_EVICT", "HOOK_MISS", "HOOK_REMOVE", "HOOK_WRITE", "POLICIES", "MemoryCache",
+           "memoize"]
 
 
 include "_core_csrc.pxi"
@@ -295,6 +296,39 @@ cdef class MemoryCache:
             if put_value(self, <PyObject *>key, <PyObject *>default, FC_PUT_NEW):
                 return default
 
+    @cython.embedsignature(False)  # the default is no literal
+    def get_or_set(self, key, factory, *, ttl=DEFAULT):
+        """get_or_set(key, factory, *, ttl=DEFAULT): the value of a key, or what factory() returns.
+
+        Of all threads that ask for an absent key one calls its factory; the others wait and get
+        the same value or exception.  It is kept unless the key was stored, deleted or cleared
+        meanwhile; an exception is not kept.  Raises TypeError for an unhashable key or a factory
+        that is not callable, and DeadlockError when a factory asks for its own key.
+
+        >>> MemoryCache(10).get_or_set("a", lambda: 1)
+        1
+        """
+        return get_or_set(self, key, factory, ttl)
+
+    @cython.embedsignature(False)
+    def memoize(self, fn=None, /, *, ttl=DEFAULT, name=None, key=None, ignore=()):
+        """memoize(fn=None, /, *, ttl=DEFAULT, name=None, key=None, ignore=())
+
+        Keep the results of a function here: `@cache.memoize` or `@cache.memoize(...)`.
+
+        Its entries share the bound with all others; their keys are tuples that begin with the name
+        of the function, "module.qualname", made unique within this cache by "#2" and so on.
+        name: a name to use as given.  Everything else, and what it raises, as the function
+        `frys_cache.memoize` says; ConfigurationError too for a name that another function has.
+
+        >>> cache = MemoryCache(10)
+        >>> cache.memoize(abs)(-1), len(cache)
+        (1, 1)
+        """
+        if fn is None:
+            return partial(self.memoize, ttl=ttl, name=name, key=key, ignore=ignore)
+        return memoize_in(self, fn, ttl, name, key, ignore, True)
+
     def delete(self, key):
         """Remove a key; whether it was there.
 
@@ -493,3 +527,4 @@ include "_core_views.pxi"
 include "_core_state.pxi"
 include "_core_copy.pxi"
 include "_core_type.pxi"
+include "_core_memo.pxi"

@@ -79,6 +79,7 @@ cdef object duplicate(MemoryCache self, list sources):
     cdef MemoryCache other = type(self).__new__(type(self))
     options, _, attributes = get_state(self, False)
     refill(other, options, sources, attributes)
+    other.prefixes = None if self.prefixes is None else dict(self.prefixes)
     return other
 
 

@@ -22,11 +22,13 @@ cdef extern from *:
         unsigned long tp_flags
         traverse_slot tp_traverse
         clear_slot tp_clear
+        Py_ssize_t tp_vectorcall_offset
+        void *tp_call
     PyMethodDef *fc_method_of(object descriptor)
     void fc_set_slot(object descriptor, void *function)
     object PyDescr_NewMethod(Type *type, PyMethodDef *method)
     void PyType_Modified(Type *type)
-    unsigned long Py_TPFLAGS_MAPPING
+    unsigned long Py_TPFLAGS_MAPPING, Py_TPFLAGS_HAVE_VECTORCALL, Py_TPFLAGS_METHOD_DESCRIPTOR
 
 cdef extern from "fc_quick.h":
     PyObject *fc_item_quick(fc_cache *c, PyObject *self, PyObject *key,

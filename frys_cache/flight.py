@@ -29,7 +29,7 @@ from weakref import WeakValueDictionary
 
 from frys_cache.errors import DeadlockError
 
-__all__ = ["ABANDONED", "Abandoned", "Flight", "Flights"]
+__all__ = ["ABANDONED", "Abandoned", "Flight", "Flights", "board_with_room"]
 
 
 class Abandoned(enum.Enum):
@@ -295,6 +295,15 @@ class Flights:
                 flight._value = _UNDER_WAY
             else:
                 flight.abandon()
+
+
+def board_with_room(flights: Flights, key: object) -> tuple[Flight, bool]:
+    """Board one frame deeper: where the stack has room for this, it has room for every end.
+
+    An end takes three frames, `fail`, `land` and `__hash__`, and boarding itself only two.  What
+    loads by recursion up to the limit of the stack thus fails before it leads, not when it ends.
+    """
+    return flights.board(key)
 
 
 # Not a WeakSet: that cannot be listed while another thread adds to it.

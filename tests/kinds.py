@@ -36,3 +36,9 @@ every_policy = pytest.mark.parametrize(
     ids=[kind for kind in KINDS if kind not in ("frys-lru", "frys-fifo")],
 )
 every_class = pytest.mark.parametrize("cls", [MemoryCache, FrysCache])
+# What is new stays and what is old goes: for tests that count on who is evicted.
+every_queue = pytest.mark.parametrize(
+    "make",
+    [maker(kind) for kind in KINDS if KINDS[kind][1] in ("lru", "fifo", "auto")],
+    ids=[kind for kind in KINDS if KINDS[kind][1] in ("lru", "fifo", "auto")],
+)

@@ -14,7 +14,7 @@ from hostile import (
     every_operation,
     hostile_cache,
 )
-from kinds import every_policy
+from kinds import every_policy, every_queue
 
 
 @every_policy
@@ -292,7 +292,7 @@ def test_hundreds_of_keys_with_one_hash_are_told_apart(make):
     assert cache.get_many(keys[200:]) == [n if n % 2 else None for n in range(200, 600)]
 
 
-@every_policy
+@every_queue
 def test_thousands_of_plain_keys_with_one_hash_are_told_apart(make):
     """Catch a limit on comparisons that honest keys can reach."""
     modulus = 2**61 - 1

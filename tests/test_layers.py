@@ -29,7 +29,7 @@ PUBLIC = {"__init__"}
 MAY_IMPORT = {
     "errors": set(),
     "types": set(),
-    "_core": LOWEST,
+    "_core": LOWEST | {"flight"},
     "codec/": LOWEST,
     "tiers/__init__": LOWEST | {"tiers/"},
     "tiers/base": LOWEST,

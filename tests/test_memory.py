@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from hostile import SameHash
-from kinds import every_kind
+from kinds import every_kind, every_queue
 
 from frys_cache import MISSING, CacheInfo, CacheStats, EvictionPolicy
 
@@ -306,7 +306,7 @@ def test_plain_keys_that_come_and_go_keep_the_table_whole(make, heard, kind):
     assert all(cache.get(key, key) == key for key in keys)
 
 
-@every_kind
+@every_queue
 def test_order_after_use_is_that_of_the_policy(make):
     """Catch a read that moves nothing under lru, or something under fifo."""
     cache = make(4)

@@ -1,0 +1,91 @@
+"""Loading what is absent: one call per key among all threads, stored unless it was touched.
+
+No frame of Python is on the stack while the function runs, so recursion through it goes as deep as
+without: boarding a flight returns before, and landing is called after.  The value is stored before
+the flight lands, so that who boards next finds it; a leader looks once more, for it may be the one
+that boarded next.
+"""
+
+from frys_cache.flight import ABANDONED, Flights, board_with_room
+
+cdef extern from "Python.h":
+    object call_vector "PyObject_Vectorcall"(PyObject *function, PyObject **args, size_t nargsf,
+                                             PyObject *names)
+
+
+cdef int store_loaded(MemoryCache self, object key, object value, object ttl,
+                      uint64_t token) except -1:
+    """Keep what was loaded, unless the key was touched meanwhile or it is too heavy to keep."""
+    try:
+        return fill(self, key, value, span_of(self, ttl), token)
+    except ValueTooLarge:
+        return 0
+
+
+cdef int store_anew(MemoryCache self, object key, object value, object ttl) except -1:
+    """Keep what was loaded in place of what is there; neither if it is too heavy to keep."""
+    try:
+        return put_spanned(self, key, value, span_of(self, ttl))
+    except ValueTooLarge:
+        return take(self, key, NULL)
+
+
+cdef object flights_of(MemoryCache self):
+    if self.flights is None:
+        made = Flights()
+        if self.flights is None:  # no other thread was let in and made them
+            self.flights = made
+    return self.flights
+
+
+cdef object load(MemoryCache self, Memoized owner, object key, object ttl, object function,
+                 PyObject **args, size_t nargsf, PyObject *names):
+    """Return what a call brings for an absent key: one call at a time for it among all threads."""
+    cdef uint64_t token, epoch
+    cdef PyObject *found
+    cdef bint ended = False
+    flights = flights_of(self)
+    tick(self)
+    while True:
+        flight, leads = board_with_room(flights, key)
+        if leads:
+            break
+        value = flight.join()
+        if value is not ABANDONED:
+            return value
+    try:
+        fc_token(self.c, fc_hash(<PyObject *>key), &token)
+        found = fc_peek(self.c, <PyObject *>key)
+        if found is not NULL:  # another flight has landed before this one was boarded
+            value = fc_steal(found)
+        else:
+            value = MISSING
+            if self.watch & HOOK_MISS:
+                value = self._on_miss(key)
+            if value is MISSING:
+                epoch = 0 if owner is None else owner.epoch
+                value = call_vector(<PyObject *>function, args, nargsf, names)
+                if owner is None or owner.epoch == epoch:
+                    store_loaded(self, key, value, ttl, token)
+        flight.land(value)
+        ended = True
+        return value
+    except Exception as error:
+        flight.fail(error)
+        ended = True
+        raise
+    finally:
+        if not ended:
+            flight.abandon()
+
+
+cdef object get_or_set(MemoryCache self, object key, object factory, object ttl):
+    cdef PyObject *found
+    if not callable(factory):
+        raise TypeError(f"factory must be callable, not {type(factory).__name__}")
+    span_of(self, ttl)  # before anything is loaded
+    tick(self)
+    found = fc_get(self.c, <PyObject *>key)
+    if found is not NULL:
+        return fc_steal(found)
+    return load(self, None, key, ttl, factory, NULL, 0, NULL)
