@@ -91,7 +91,7 @@ cdef class Memoized:
         True
         """
         return {"maxsize": whole(self).held.maxsize, "typed": True, "name": self.name,
-                "ttl": self.ttl}
+                "ttl": self.held.ttl_given if self.ttl is DEFAULT else self.ttl}
 
     def cache_clear(self):
         """Forget the results and counters of this function; calls under way are not kept.
