@@ -57,9 +57,9 @@ cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change 
     cdef fc_exits *out = &few
     cdef int done
     tick(self)
-    if self.watch & HOOK_WRITE:
-        if mode != FC_PUT and fc_contains(self.c, key) != (mode == FC_PUT_OLD):
-            return 0
+    if mode != FC_PUT and (self.watch & HOOK_WRITE or self.c.store.weighed):
+        if fc_contains(self.c, key) != (mode == FC_PUT_OLD):
+            return 0  # and no hook or sizeof hears of it
     if self.c.store.weighed:
         change.incoming.weight = weigh(self, key, value)
     if self.watch:
@@ -146,6 +146,7 @@ cdef int clear(MemoryCache self) except -1:
     cdef int done
     if self.watch & HOOK_REMOVE:
         self._on_remove(None)
+    sweep(self)
     out = enter(self, &few)
     try:
         done = fc_clear(self.c, &old, out)
