@@ -26,7 +26,7 @@ import os
 import sys
 from collections.abc import ItemsView, KeysView, Mapping, MutableMapping, ValuesView
 from itertools import islice
-from types import GenericAlias, MappingProxyType
+from types import GenericAlias, MappingProxyType, MethodType
 
 from frys_cache.errors import ConfigurationError
 from frys_cache.types import DEFAULT, MISSING, CacheInfo, CacheStats, EvictionCause, TierStats
