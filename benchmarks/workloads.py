@@ -96,9 +96,8 @@ def memoized(ours, baseline, kind, arguments="k"):
 
         def side(decorate):
             loop = compile_loop(EACH, f"c({arguments})" if decorate else "pass")
-            function = decorate(lambda x, y=None: x) if "," in arguments else None
-            if decorate and function is None:
-                function = decorate(lambda x: x)
+            plain = (lambda x, y: x) if "," in arguments else (lambda x: x)
+            function = decorate(plain) if decorate else None
             return Side(loop, [(function, passes)], OPERATIONS)
 
         return side(ours), side(baseline), side(None)

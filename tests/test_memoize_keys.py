@@ -344,7 +344,7 @@ def test_foreign_errors_in_keys_pass_unchanged(remember):
     f = remember(lambda x, y=0: 1)
     with pytest.raises(ValueError, match="odd"):
         f(Odd())
-    with pytest.raises(TypeError, match="^mine$"):
+    with pytest.raises(TypeError, match=r"^mine$"):
         f(OddKey(), 1)
 
 
