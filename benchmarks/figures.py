@@ -13,9 +13,12 @@ import workloads
 from contenders import contenders, peers_with
 from timing import Comparison, Spread, compare
 
+import frys_cache
+
 # Two deals of keys differ more than two rounds over the same keys: collisions, and where the memory
 # of a cache came to lie.
 DEALS, ROUNDS = 21, 3
+SHARED = 10_000  # entries of the cache that several functions share
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,21 @@ def speed_figures(ours):
         bound = None if kind == "int" else 0.6
         deal = workloads.large(me, plain, "get_many", kind)
         yield Figure(f"get_many, 1,000,000 random, {kind}", timed(deal, "listcomp", 1, 45), bound)
+
+
+def memoize_figures():
+    """Yield hits of memoized functions against functools.lru_cache, all with 128 entries."""
+    lru = functools.lru_cache(128)
+    shared = frys_cache.FrysCache(SHARED).memoize
+    rows = [
+        ("memoize, one argument", frys_cache.memoize, "k", 0.9),
+        ("memoize, two arguments", frys_cache.memoize, "k, 7", None),
+        ("cache.memoize, one argument", shared, "k", None),
+    ]
+    for label, decorate, arguments, bound in rows:
+        for kind in ("str", "int"):
+            deal = workloads.memoized(decorate, lru, kind, arguments)
+            yield Figure(f"{label}, {kind}", timed(deal, "lru_cache"), bound)
 
 
 def peer_figures(ours):

@@ -12,6 +12,7 @@ import random
 from timing import BATCH, EACH, FRESH, Side, compile_loop
 
 SMALL = 1_000
+CALLED = 100  # functools.lru_cache holds 128
 LARGE = 1_000_000
 OPERATIONS = 50_000  # per timed loop: half a millisecond to one for a hit
 
@@ -80,6 +81,26 @@ def small(contender, baseline, operation, kind="bytes", *, orders=1, same=True, 
             return Side(loop, [(cache, passes)], OPERATIONS)
 
         return side(contender), side(baseline), side(None)
+
+    return deal
+
+
+def memoized(ours, baseline, kind, arguments="k"):
+    """Return a deal of hits of one function, as two decorators make them, over 100 keys."""
+
+    def deal(seed):
+        keys = make_keys(kind, CALLED, seed)
+        count = OPERATIONS // CALLED
+        lists = [random.Random(number).sample(keys, CALLED) for number in range(25)]
+        passes = [(lists[at % len(lists)], None) for at in range(count)]
+
+        def side(decorate):
+            loop = compile_loop(EACH, f"c({arguments})" if decorate else "pass")
+            plain = (lambda x, y: x) if "," in arguments else (lambda x: x)
+            function = decorate(plain) if decorate else None
+            return Side(loop, [(function, passes)], OPERATIONS)
+
+        return side(ours), side(baseline), side(None)
 
     return deal
 

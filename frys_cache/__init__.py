@@ -27,6 +27,7 @@ from frys_cache.errors import (
     WriteUnknown,
 )
 from frys_cache.types import (
+    DEFAULT,
     MISSING,
     CacheInfo,
     CacheStats,
@@ -36,6 +37,7 @@ from frys_cache.types import (
 )
 
 __all__ = [
+    "DEFAULT",
     "MISSING",
     "Backpressure",
     "CacheClosed",

@@ -1,5 +1,6 @@
 from collections.abc import (
     Callable,
+    Hashable,
     ItemsView,
     Iterable,
     Iterator,
@@ -8,18 +9,46 @@ from collections.abc import (
     MutableMapping,
     ValuesView,
 )
+from datetime import timedelta
+from inspect import Signature
 from types import GenericAlias
-from typing import Any, Final, Self, SupportsIndex, TypeVar, overload
+from typing import (
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    Never,
+    ParamSpec,
+    Protocol,
+    Self,
+    SupportsIndex,
+    TypeVar,
+    final,
+    overload,
+    type_check_only,
+)
 
 from typing_extensions import disjoint_base
 
-from frys_cache.types import CacheInfo, CacheStats, EvictionCause
+from frys_cache.types import CacheInfo, CacheStats, Default, EvictionCause
 
-__all__ = ["HOOK_EVICT", "HOOK_MISS", "HOOK_REMOVE", "HOOK_WRITE", "POLICIES", "MemoryCache"]
+__all__ = [
+    "HOOK_EVICT",
+    "HOOK_MISS",
+    "HOOK_REMOVE",
+    "HOOK_WRITE",
+    "POLICIES",
+    "MemoryCache",
+    "memoize",
+]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 _T = TypeVar("_T")
+_R = TypeVar("_R")
+_S = TypeVar("_S")
+_P = ParamSpec("_P")
+_Q = ParamSpec("_Q")
 
 HOOK_MISS: Final[int]
 HOOK_WRITE: Final[int]
@@ -99,6 +128,53 @@ class MemoryCache(MutableMapping[_K, _V]):
     def pop(self, key: _K, default: _V | _T) -> _V | _T: ...
     def popitem(self) -> tuple[_K, _V]: ...
     def setdefault(self, key: _K, default: _V = ...) -> _V: ...
+    def get_or_set(
+        self, key: _K, factory: Callable[[], _V], *, ttl: float | timedelta | Default | None = ...
+    ) -> _V: ...
+    @overload
+    def memoize(
+        self,
+        fn: classmethod[_S, _P, _R],
+        /,
+        *,
+        ttl: float | timedelta | Default | None = ...,
+        name: str | None = None,
+        key: Callable[..., Hashable] | None = None,
+        ignore: str | Iterable[str] = (),
+    ) -> classmethod[_S, _P, _R]: ...
+    @overload
+    def memoize(  # type: ignore[overload-overlap]
+        self,
+        fn: staticmethod[_P, _R],
+        /,
+        *,
+        ttl: float | timedelta | Default | None = ...,
+        name: str | None = None,
+        key: Callable[..., Hashable] | None = None,
+        ignore: str | Iterable[str] = (),
+    ) -> staticmethod[_P, _R]: ...
+    @overload
+    def memoize(
+        self,
+        fn: Callable[_P, _R],
+        /,
+        *,
+        ttl: float | timedelta | Default | None = ...,
+        name: str | None = None,
+        key: Callable[..., Hashable] | None = None,
+        ignore: str | Iterable[str] = (),
+    ) -> Memoized[_P, _R]: ...
+    @overload
+    def memoize(
+        self,
+        fn: None = None,
+        /,
+        *,
+        ttl: float | timedelta | Default | None = ...,
+        name: str | None = None,
+        key: Callable[..., Hashable] | None = None,
+        ignore: str | Iterable[str] = (),
+    ) -> _Memoize: ...
     def clear(self) -> None: ...
     def copy(self) -> Self: ...
     def __copy__(self) -> Self: ...
@@ -113,3 +189,109 @@ class MemoryCache(MutableMapping[_K, _V]):
     def _fill(self, key: _K, value: _V, deadline: None, version: None, token: int) -> bool: ...
     def _check(self) -> None: ...
     def _fail_allocation_after(self, count: SupportsIndex) -> None: ...
+
+@type_check_only
+class _Memoize(Protocol):
+    @overload
+    def __call__(self, fn: classmethod[_S, _P, _R], /) -> classmethod[_S, _P, _R]: ...
+    @overload
+    def __call__(self, fn: staticmethod[_P, _R], /) -> staticmethod[_P, _R]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, fn: Callable[_P, _R], /) -> Memoized[_P, _R]: ...
+
+@final
+class Memoized(Generic[_P, _R]):
+    __wrapped__: Callable[_P, _R]
+    __name__: str
+    __qualname__: str
+    def __init__(self, /, *args: Never, **kwargs: Never) -> None: ...
+    def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
+    @overload
+    def __get__(self, instance: None, owner: Any = None, /) -> Self: ...
+    @overload
+    def __get__(
+        self: Memoized[Concatenate[_S, _Q], _R], instance: _S, owner: Any = None, /
+    ) -> BoundMemoized[_Q, _R]: ...
+    @property
+    def cache(self) -> MemoryCache[Any, _R]: ...
+    def cache_key(self, /, *args: _P.args, **kwargs: _P.kwargs) -> Hashable: ...
+    def cache_info(self) -> CacheInfo: ...
+    def cache_parameters(self) -> dict[str, Any]: ...
+    def cache_clear(self) -> None: ...
+    def invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+    def refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
+    def __reduce__(self) -> str: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: Any) -> Self: ...
+    @classmethod
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+
+@final
+class BoundMemoized(Generic[_P, _R]):
+    __wrapped__: Callable[..., _R]
+    __name__: str
+    __qualname__: str
+    def __init__(self, /, *args: Never, **kwargs: Never) -> None: ...
+    @property
+    def __func__(self) -> Memoized[..., _R]: ...
+    @property
+    def __self__(self) -> Any: ...
+    @property
+    def __signature__(self) -> Signature: ...
+    def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
+    @property
+    def cache(self) -> MemoryCache[Any, _R]: ...
+    def cache_key(self, /, *args: _P.args, **kwargs: _P.kwargs) -> Hashable: ...
+    def cache_info(self) -> CacheInfo: ...
+    def cache_parameters(self) -> dict[str, Any]: ...
+    def cache_clear(self) -> None: ...
+    def invalidate(self, /, *args: _P.args, **kwargs: _P.kwargs) -> bool: ...
+    def refresh(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+@overload
+def memoize(
+    fn: classmethod[_S, _P, _R],
+    /,
+    *,
+    max_entries: int = 128,
+    policy: str = "lru",
+    name: str | None = None,
+    key: Callable[..., Hashable] | None = None,
+    ignore: str | Iterable[str] = (),
+) -> classmethod[_S, _P, _R]: ...
+@overload
+def memoize(  # type: ignore[overload-overlap]
+    fn: staticmethod[_P, _R],
+    /,
+    *,
+    max_entries: int = 128,
+    policy: str = "lru",
+    name: str | None = None,
+    key: Callable[..., Hashable] | None = None,
+    ignore: str | Iterable[str] = (),
+) -> staticmethod[_P, _R]: ...
+@overload
+def memoize(
+    fn: Callable[_P, _R],
+    /,
+    *,
+    max_entries: int = 128,
+    policy: str = "lru",
+    name: str | None = None,
+    key: Callable[..., Hashable] | None = None,
+    ignore: str | Iterable[str] = (),
+) -> Memoized[_P, _R]: ...
+@overload
+def memoize(
+    fn: None = None,
+    /,
+    *,
+    max_entries: int = 128,
+    policy: str = "lru",
+    name: str | None = None,
+    key: Callable[..., Hashable] | None = None,
+    ignore: str | Iterable[str] = (),
+) -> _Memoize: ...

@@ -31,7 +31,7 @@ from datetime import timedelta
 from decimal import Decimal
 from itertools import islice
 from numbers import Real
-from types import GenericAlias, MappingProxyType
+from types import GenericAlias, MappingProxyType, MethodType
 
 from frys_cache.errors import ConfigurationError, ValueTooLarge
 from frys_cache.types import DEFAULT, MISSING, CacheInfo, CacheStats, EvictionCause, TierStats

@@ -266,7 +266,8 @@ cdef PyObject *call_one(PyObject *self, PyObject **args, size_t nargsf,
 
 @cython.final
 cdef class BoundMemoized:
-    """A memoized function bound to an instance or class, which every method here passes first."""
+    # A memoized function bound to an instance or class, which every method here passes first.
+    # No docstring: __doc__ is that of the function.
 
     cdef vectorcall call
     cdef readonly object __func__
@@ -279,6 +280,14 @@ cdef class BoundMemoized:
     def __call__(self, /, *args, **kwargs):
         """Return the result for these arguments: the kept one, or a new one."""
         raise NotImplementedError  # the slot is PyVectorcall_Call
+
+    @property
+    def __doc__(self):
+        return self.__func__.__doc__
+
+    @property
+    def __signature__(self):
+        return Signature.from_callable(MethodType(self.__func__.__wrapped__, self.__self__))
 
     @property
     def cache(self):
@@ -297,8 +306,20 @@ cdef class BoundMemoized:
         """As `Memoized.refresh`."""
         return self.__func__.refresh(self.__self__, *args, **kwargs)
 
+    def cache_info(self):
+        """As `Memoized.cache_info`: of all instances together."""
+        return self.__func__.cache_info()
+
+    def cache_parameters(self):
+        """As `Memoized.cache_parameters`."""
+        return self.__func__.cache_parameters()
+
+    def cache_clear(self):
+        """As `Memoized.cache_clear`: for all instances."""
+        self.__func__.cache_clear()
+
     def __getattr__(self, name):
-        return getattr(self.__func__, name)  # what is the same for all instances
+        return getattr(self.__func__, name)
 
     def __eq__(self, other):
         if type(other) is not BoundMemoized:

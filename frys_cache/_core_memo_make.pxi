@@ -37,6 +37,9 @@ cdef str claim(MemoryCache cache, object function, object name, object maker, ob
     if name is not None:
         owner = taken.setdefault(name, mine)
         same = owner[1] if owner[0] is None else owner[0]()
+        if owner is not mine and owner[0] is not None and same is None:
+            taken[name] = owner = mine  # that function is gone: defined again, in a reload say
+            same = function
         if owner is not mine and (same is not function or owner[2:] != mine[2:]):
             raise ConfigurationError(f"the name {name!r} belongs to another function of this cache")
         return name

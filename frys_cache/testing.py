@@ -203,7 +203,7 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         if policy not in _POLICIES:
             raise ConfigurationError(f"unknown policy {policy!r}; known: {', '.join(_POLICIES)}")
         self._weighed = max_size_bytes is not None or policy == "size"
-        if sizeof is not None and not self._weighed:
+        if sizeof is not None and max_size_bytes is None:
             raise ConfigurationError("sizeof has no use without max_size_bytes")
         self._ttl = _seconds(ttl, ConfigurationError)
         self._idle = _seconds(idle, ConfigurationError)

@@ -295,7 +295,7 @@ class BoundedBesideModel(CacheBesideModel):
         if size is not None:
             # Without sizeof an int weighs some 30 bytes, and a key as much again.
             options["max_size_bytes"] = 10 * size + 50 if payload else size
-        if not payload and (size is not None or policy == "size"):
+        if not payload and size is not None:
             options["sizeof"] = weigh
         ours = (lambda *event: told.append(event)) if heard else None
         theirs = (lambda *event: expected.append(event)) if heard else None

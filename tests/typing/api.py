@@ -14,6 +14,7 @@ from frys_cache import (
     FrysCache,
     KeyTooLarge,
     MemoryCache,
+    memoize,
 )
 
 # Making one.
@@ -80,6 +81,56 @@ assert_type(ages.delete_many(["a", "b"]), int)
 found = ages.get("a", MISSING)
 if found is not MISSING:
     assert_type(found, int)
+
+# Loading.
+
+assert_type(ages.get_or_set("a", lambda: 1), int)
+
+
+@memoize
+def double(x: int, *, times: int = 2) -> str:
+    """Repeat a number."""
+    return str(x) * times
+
+
+@ages.memoize(name="half", ignore="log")
+def half(x: float, log: object = None) -> float:
+    """Halve a number."""
+    return x / 2
+
+
+@memoize(max_entries=10)
+def triple(x: int) -> int:
+    """Triple a number."""
+    return x * 3
+
+
+class Shop:
+    """A class with memoized methods."""
+
+    @memoize
+    def price(self, what: str) -> int:
+        """Say what it costs."""
+        return len(what)
+
+    @memoize
+    @staticmethod
+    def free(what: str) -> bool:
+        """Say whether it costs nothing."""
+        return not what
+
+
+assert_type(double(1, times=3), str)
+assert_type(half(1.0), float)
+assert_type(triple(1), int)
+assert_type(Shop().price("a"), int)
+assert_type(Shop().price.invalidate("a"), bool)
+assert_type(Shop.free("a"), bool)
+assert_type(double.invalidate(1), bool)
+assert_type(double.refresh(1), str)
+assert_type(double.cache_info(), CacheInfo)
+double("a")  # type: ignore[arg-type]
+Shop().price(1)  # type: ignore[arg-type]
 
 # What it tells of itself.
 
