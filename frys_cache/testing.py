@@ -75,7 +75,7 @@ class _Fifo:
     def __init__(self, max_entries: int | None, max_size: int | None) -> None:
         self.line: list[_Entry] = []
         self.ticks = 0
-        self.age = 0.0  # the rank of what the bound has pushed out last
+        self.age = 0.0  # the highest rank that the bound has pushed out
         self.max_entries, self.max_size = max_entries, max_size
 
     def rank(self, entry: _Entry) -> float:
@@ -279,7 +279,7 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
     def _make_room(self, newcomers: list[_Entry], spare: _Entry | None = None) -> None:
         while not self._order.fits(self._order.line + newcomers):
             victim = self._order.victim(spare)
-            self._order.age = victim.rank
+            self._order.age = max(self._order.age, victim.rank)
             self._counts["evictions"] += 1
             self._remove(victim, EvictionCause.EVICTED)
 
