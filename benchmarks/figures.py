@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import memory
 import workloads
-from contenders import contenders, peers_with
+from contenders import contender, contenders, peers_with
 from timing import Comparison, Spread, compare
 
 import frys_cache
@@ -116,6 +116,35 @@ def speed_figures(ours):
         bound = None if kind == "int" else 0.6
         deal = workloads.large(me, plain, "get_many", kind)
         yield Figure(f"get_many, 1,000,000 random, {kind}", timed(deal, "listcomp", 1, 45), bound)
+
+
+def option_figures():
+    """Yield what deadlines, weights and the other policies cost."""
+    plain, bare = contender("dict"), contender("FrysCache")
+    bounds = {"ttl": 1.3, "idle": 1.6} | dict.fromkeys(("fifo", "lfu", "slru", "size"), 1.3)
+    for name, bound in bounds.items():
+        for variant, orders in (("", 1), (", orders vary", 25)):
+            deal = workloads.small(contender(name), plain, "getitem", "str", orders=orders)
+            yield Figure(f"c[k] hit, {name}{variant}", timed(deal, "dict"), bound)
+    deal = workloads.small(workloads.beside_others(bare), bare, "getitem", "str")
+    yield Figure("c[k] hit, no ttl beside some that have", timed(deal, "without"), 1.05)
+    deal = workloads.small(contender("bytes"), bare, "set", "bytes", payload=True)
+    yield Figure("overwrite, bounded by bytes too", timed(deal, "without"), 1.5)
+    deal = workloads.insertion(contender("bytes"), bare, "bytes", payload=True)
+    yield Figure("insert + evict, bounded by bytes too", timed(deal, "without"), 1.5)
+    deal = workloads.large_puts("c.put(k, v, ttl=60)", "c.put(k, v)", bare)
+    yield Figure("put with ttl, 1,000,000 entries", timed(deal, "without", 1, 9), 1.3)
+    for name, bound in (("ttl", 12.0), ("bytes", 8.0)):
+        measure = functools.partial(extra, name)
+        yield Figure(f"extra bytes per entry, {name}", measure, bound, "B")
+
+
+def extra(name, effort):
+    """Measure the bytes per entry that an option adds, in processes of their own."""
+    mine, bare = memory.ask("overhead", name), memory.ask("overhead", "FrysCache")
+    if mine is None or bare is None:
+        return None
+    return Comparison(Spread.of([mine["full"] - bare["full"]]), None, None, 1), ""
 
 
 def memoize_figures():

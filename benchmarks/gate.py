@@ -124,6 +124,8 @@ def load_consumer(directory):
 def chosen(ours, only, directory):
     """Return the figures to measure, in the order of the table."""
     found = [*figures.speed_figures(ours), *figures.memoize_figures()]
+    if ours == "FrysCache":
+        found += figures.option_figures()
     if ours in ("FrysCache", "MemoryCache"):
         consumer = functools.cache(functools.partial(load_consumer, directory))
         found += figures.c_figures(ours, consumer)

@@ -6,6 +6,7 @@ Hashes are computed beforehand, so both sides find them cached.  Values are obje
 the reference count of one shared value would be the warmest word of the machine.
 """
 
+import dataclasses
 import itertools
 import random
 
@@ -52,20 +53,41 @@ def make_values(count):
     return list(range(10**6, 10**6 + count))
 
 
+def make_payloads(count):
+    """Return `count` distinct bytes of about 100."""
+    return [bytes(number % 50 + 75) for number in range(count)]
+
+
 def pair_of_values():
     """Return two objects in turn, for ever: what an overwrite replaces is never what it stores."""
     return itertools.cycle([object(), object()])
 
 
-def small(contender, baseline, operation, kind="bytes", *, orders=1, same=True, hit=True):
+def beside_others(contender):
+    """Return the contender with room for twice as many, a tenth as many there with a ttl."""
+
+    def make(capacity):
+        cache = contender.make(2 * capacity)
+        for number in range(capacity // 10):
+            cache.put(number, number, ttl=3600)
+        return cache
+
+    return dataclasses.replace(contender, name="beside others", make=make)
+
+
+def small(
+    contender, baseline, operation, kind="bytes", *, orders=1, same=True, hit=True, payload=False
+):
     """Return a deal of one operation over 1,000 keys in so many orders.
 
-    `same` asks by the very keys that were inserted, otherwise by equal ones.
+    `same` asks by the very keys that were inserted, otherwise by equal ones.  `payload`: values
+    are bytes.
     """
 
     def deal(seed):
         keys = make_keys(kind, SMALL, seed)
-        values = make_values(SMALL)
+        values = make_payloads(SMALL) if payload else make_values(SMALL)
+        stored = itertools.cycle([bytes(100), bytes(101)]) if payload else pair_of_values()
         asked = keys if same else twins(keys)
         if not hit:
             asked = make_keys(kind, SMALL, -1 - seed)
@@ -73,7 +95,7 @@ def small(contender, baseline, operation, kind="bytes", *, orders=1, same=True, 
         lists = [asked]
         if orders > 1:
             lists = [random.Random(number).sample(asked, SMALL) for number in range(orders)]
-        passes = [(lists[at % orders], value) for at, value in zip(range(count), pair_of_values())]
+        passes = [(lists[at % orders], value) for at, value in zip(range(count), stored)]
 
         def side(who):
             loop = compile_loop(EACH, who.ops[operation] if who else "pass")
@@ -105,8 +127,8 @@ def memoized(ours, baseline, kind, arguments="k"):
     return deal
 
 
-def insertion(contender, baseline, kind="bytes", *, capacity=SMALL, stream=SMALL):
-    """Return a deal of inserting new keys at capacity.
+def insertion(contender, baseline, kind="bytes", *, capacity=SMALL, stream=SMALL, payload=False):
+    """Return a deal of inserting new keys at capacity; `payload`: values are bytes.
 
     `dict` begins every stream empty; a cache stays full, and evicts one entry per key.
     """
@@ -123,9 +145,12 @@ def insertion(contender, baseline, kind="bytes", *, capacity=SMALL, stream=SMALL
             loop = compile_loop(FRESH, who.ops["set"] if who else "pass")
             make = dict
             if who is not None and who.name != "dict":
-                cache = who.filled(keys[-capacity:], make_values(capacity), capacity)
+                values = make_payloads(capacity) if payload else make_values(capacity)
+                cache = who.filled(keys[-capacity:], values, capacity)
                 make = lambda: cache  # noqa: E731
-            return Side(loop, [(make, streams, object())], len(streams) * stream)
+            return Side(
+                loop, [(make, streams, bytes(100) if payload else object())], len(streams) * stream
+            )
 
         return side(contender), side(baseline), side(None)
 
@@ -199,6 +224,22 @@ def large(contender, baseline, operation, kind="bytes", *, count=LARGE):
             return Side(compile_loop(EACH, statement), turns, size)
 
         return side(contender, 0), side(baseline, 1), side(None, 2)
+
+    return deal
+
+
+def large_puts(statement, other, contender, *, count=LARGE):
+    """Return a deal of putting 1,000,000 keys into an empty cache by two statements."""
+
+    def deal(seed):
+        keys = make_keys("bytes", count, seed)
+
+        def side(text):
+            return Side(
+                compile_loop(FRESH, text), [(lambda: contender.make(count), [keys], 1)], count
+            )
+
+        return side(statement), side(other), side("pass")
 
     return deal
 

@@ -27,6 +27,7 @@ typedef struct fc_change {
     int64_t left;   /* of a copied entry: it is over after that, whatever ttl and idle time say */
     fc_mode mode;
     PyObject *expected; /* store only over this very object; or NULL */
+    int64_t now;        /* read once, where deadlines are in play */
 } fc_change;
 
 /* A write, removal or clear makes the fill tokens of its key worthless. */
@@ -91,6 +92,9 @@ static inline void
 fc_expire(fc_cache *c, int64_t now, uint32_t steps, fc_exits *out)
 {
     fc_store *s = &c->store;
+    if (FC_LIKELY(fc_wheel_asleep(&s->wheel, now))) {
+        return;
+    }
     while (fc_exits_reserve(out, s->alloc, 1) == FC_OK) {
         uint32_t at = fc_wheel_due(&s->wheel, s->slab.entries, now, &steps);
         if (at == FC_NIL) {
@@ -198,7 +202,7 @@ fc_apply_deadline(fc_cache *c, uint32_t at, const fc_change *change)
 {
     fc_store *s = &c->store;
     if (s->timed) {
-        int64_t now = fc_now(c);
+        int64_t now = change->now;
         int64_t end = change->ttl == FC_KEEP ? fc_deadline_end(s, at)
                                              : fc_deadline_after(now, change->ttl);
         fc_deadline_set(s, at, end, now);
@@ -316,15 +320,23 @@ fc_insert_with(fc_cache *c, fc_change *change, fc_exits *out)
 
 /* ---- put, touch, remove ------------------------------------------------------------------- */
 
+/* The time, where anything has or gets a deadline. */
+FC_INLINE int64_t
+fc_now_to_change(const fc_cache *c, int64_t ttl)
+{
+    return c->store.timed || ttl != FC_NEVER ? fc_now(c) : 0;
+}
+
 /* Look for a key, with what is over out of the way: as fc_find, or FC_BUSY.  Room for two in out is
  * reserved. */
 static inline int
-fc_find_to_change(fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t *place, fc_exits *out)
+fc_find_to_change(fc_cache *c, PyObject *key, Py_hash_t hash, int64_t now, uint32_t *place,
+                  fc_exits *out)
 {
     bool over;
     int found;
     if (c->store.wheel.count != 0 && c->readers == NULL) {
-        fc_expire(c, fc_now(c), FC_EXPIRE_STEPS, out);
+        fc_expire(c, now, FC_EXPIRE_STEPS, out);
     }
     found = fc_find(c, key, hash, place);
     if (found == FC_ERROR) {
@@ -355,7 +367,8 @@ fc_put(fc_cache *c, fc_change *change, fc_exits *out)
     uint32_t at;
     int found, done = 0;
     FC_LOCK(c);
-    found = fc_find_to_change(c, change->in.key, hash, &at, out);
+    change->now = fc_now_to_change(c, change->ttl);
+    found = fc_find_to_change(c, change->in.key, hash, change->now, &at, out);
     if (found < 0) {
         done = found;
     }
@@ -382,11 +395,11 @@ fc_put(fc_cache *c, fc_change *change, fc_exits *out)
 static inline int
 fc_touch_key(fc_cache *c, PyObject *key, Py_hash_t hash, int64_t ttl, fc_exits *out)
 {
-    fc_change change = {.ttl = ttl, .left = FC_NEVER};
+    fc_change change = {.ttl = ttl, .left = FC_NEVER, .now = fc_now_to_change(c, ttl)};
     uint32_t at;
     int found;
     FC_LOCK(c);
-    found = fc_find_to_change(c, key, hash, &at, out);
+    found = fc_find_to_change(c, key, hash, change.now, &at, out);
     if (found == FC_HIT) {
         if (ttl != FC_NEVER && fc_store_allow_deadlines(&c->store) != FC_OK) {
             PyErr_NoMemory();
@@ -408,7 +421,7 @@ fc_remove(fc_cache *c, PyObject *key, Py_hash_t hash, fc_exits *out)
     uint32_t at;
     int found;
     FC_LOCK(c);
-    found = fc_find_to_change(c, key, hash, &at, out);
+    found = fc_find_to_change(c, key, hash, fc_now_to_change(c, FC_NEVER), &at, out);
     if (found == FC_HIT) {
         fc_evict(c, at, FC_DELETED, out);
     }

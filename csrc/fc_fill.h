@@ -19,7 +19,7 @@ fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token)
             PyErr_NoMemory();
             return FC_ERROR;
         }
-        c->careful = true;
+        c->careful = c->foreign = true;
     }
     *token = (uint64_t)c->epoch << 32 |
              c->generations[fc_store_tag(&c->store, hash) % FC_GENERATIONS];
@@ -35,7 +35,8 @@ fc_fill(fc_cache *c, fc_change *change, uint64_t token, fc_exits *out)
     uint32_t at;
     int done;
     FC_LOCK(c);
-    done = fc_find_to_change(c, change->in.key, hash, &at, out);
+    change->now = fc_now_to_change(c, change->ttl);
+    done = fc_find_to_change(c, change->in.key, hash, change->now, &at, out);
     if (done >= 0 && (fc_token(c, hash, &now) != FC_OK ||
                       (change->ttl != FC_NEVER && fc_store_allow_deadlines(&c->store) != FC_OK))) {
         PyErr_NoMemory();

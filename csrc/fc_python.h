@@ -58,16 +58,16 @@ typedef struct fc_cache {
     uint64_t containers; /* entries that a reference cycle may run through */
     bool chained;        /* a miss is asked for below */
     bool careful;        /* a write has to see to weights, deadlines or tokens */
-    bool foreign;        /* a write has to call the user's sizeof or clock */
-    bool clocked;        /* the time is `now`, which each operation reads from the user's clock */
+    bool foreign; /* a write has to call the user's sizeof or clock, or to outdate tokens */
+    bool clocked; /* the time is `now`, which each operation reads from the user's clock */
     int64_t now;
-    int64_t ttl;             /* of entries that are given none; FC_NEVER: they live on */
-    fc_turn *readers;        /* who looks up without the GIL */
+    int64_t ttl; /* of entries that are given none; FC_NEVER: they live on */
+    fc_turn *readers; /* who looks up without the GIL */
     PyThread_type_lock gate; /* held while there are readers; writers wait at it */
-    unsigned waiting;        /* writers at the gate: no new reader without the GIL */
-    unsigned long forks;     /* the count of forks when turns and gate were last looked through */
-    fc_turn *tellers;        /* whose operation a listener hears about at its end */
-    uint32_t *generations;   /* NULL until the first token */
+    unsigned waiting; /* writers at the gate: no new reader without the GIL */
+    unsigned long forks; /* the count of forks when turns and gate were last looked through */
+    fc_turn *tellers; /* whose operation a listener hears about at its end */
+    uint32_t *generations; /* NULL until the first token */
     uint32_t epoch;
     fc_alloc alloc;
     FC_LOCK_FIELD
@@ -88,7 +88,7 @@ fc_cache_configure(fc_cache *c, const fc_policy *policy, const fc_limits *limits
     c->store = fresh;
     c->ttl = ttl;
     c->clocked = clocked;
-    c->foreign = foreign;
+    c->foreign = foreign || c->generations != NULL;
     c->careful = fresh.weighed || fresh.timed || c->generations != NULL;
     c->epoch++;
     return FC_OK;

@@ -278,30 +278,36 @@ fc_assign_with(fc_cache *c, PyObject *key, PyObject *value, int64_t weight)
     return done == FC_BUSY ? 0 : done;
 }
 
-/* With weights or deadlines: an overwrite that fits and moves no deadline needs no queue. */
+/* With weights or deadlines: an overwrite that fits, and an insert that one eviction makes room for,
+ * need no queue where there are no deadlines. */
 FC_NOINLINE static int
 fc_assign_carefully(fc_cache *c, PyObject *key, PyObject *value)
 {
     fc_store *s = &c->store;
     int64_t weight = s->weighed ? fc_weight_known(key, value) : 0;
     uint32_t slot, at;
-    if (c->foreign || c->readers != NULL || c->generations != NULL || weight < 0 ||
-        (uint64_t)weight > s->max_weight || fc_hash_cached(key) == -1) {
+    if (FC_UNLIKELY(c->foreign || c->readers != NULL || weight < 0 ||
+                    (uint64_t)weight > s->max_weight || fc_hash_cached(key) == -1)) {
         FC_UNLOCK(c);
         return 0;
     }
     if (s->timed || s->policy->on_write != NULL) {
         return fc_assign_with(c, key, value, weight);
     }
-    slot = fc_probe_quick(&s->table, fc_store_tag(s, fc_hash_cached(key)));
-    at = s->table.slots[slot].index;
+    at = fc_glance(c, key);
     if (at == FC_NIL) {
-        int done = fc_insert_quick(c, key, slot, value, (uint64_t)weight);
-        return done != 0 ? done : fc_assign_with(c, key, value, weight);
+        slot = fc_probe_quick(&s->table, fc_store_tag(s, fc_hash_cached(key)));
+        at = s->table.slots[slot].index;
+        if (at == FC_NIL) {
+            int done = fc_insert_quick(c, key, slot, value, (uint64_t)weight);
+            return done != 0 ? done : fc_assign_with(c, key, value, weight);
+        }
+        if (!fc_equals(c, at, key)) {
+            return fc_assign_with(c, key, value, weight);
+        }
     }
-    if (fc_equals(c, at, key) &&
-        s->weight - fc_store_weight(s, at) + (uint64_t)weight <= s->max_weight &&
-        Py_TYPE((PyObject *)s->slab.entries[at].value) == Py_TYPE(value)) {
+    if (FC_LIKELY(s->weight - s->weights[at] + (uint64_t)weight <= s->max_weight) &&
+        FC_LIKELY(Py_TYPE((PyObject *)s->slab.entries[at].value) == Py_TYPE(value))) {
         fc_store_reweigh(s, at, (uint64_t)weight);
         return fc_overwrite_quick(c, at, value);
     }

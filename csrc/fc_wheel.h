@@ -268,14 +268,20 @@ fc_wheel_pop(fc_wheel *w, const fc_entry *entries, int64_t now, uint32_t *steps)
     return FC_NIL;
 }
 
+/* Whether nothing can have come up by now, which is cheap to ask. */
+FC_INLINE bool
+fc_wheel_asleep(const fc_wheel *w, int64_t now)
+{
+    return fc_wheel_tick(now, 0) < w->wake;
+}
+
 /* Unfile and return the next place that is due, or FC_NIL when none is left or the steps are used
  * up.  Each entry that is taken out of a bucket, due or filed anew, takes one of the steps, so a
  * caller bounds its work however many fall due at once, and goes on another time. */
 FC_INLINE uint32_t
 fc_wheel_due(fc_wheel *w, const fc_entry *entries, int64_t now, uint32_t *steps)
 {
-    return FC_LIKELY(fc_wheel_tick(now, 0) < w->wake) ? FC_NIL
-                                                      : fc_wheel_pop(w, entries, now, steps);
+    return FC_LIKELY(fc_wheel_asleep(w, now)) ? FC_NIL : fc_wheel_pop(w, entries, now, steps);
 }
 
 /* The same without bound, and exact: also what is due in the bucket of the present tick.  That is

@@ -11,16 +11,17 @@ cdef int64_t nanoseconds(object value, str name, bint config) except? -1:
     """A duration, in seconds or as a timedelta, as nanoseconds; never 0."""
     cdef object error = ConfigurationError if config else ValueError
     cdef double seconds
-    if isinstance(value, timedelta):
-        seconds = value.total_seconds()
+    if type(value) is int or type(value) is float:
+        pass
+    elif isinstance(value, timedelta):
+        value = value.total_seconds()
     elif isinstance(value, bool) or not isinstance(value, (int, float, Real, Decimal)):
         raise TypeError(f"{name} must be seconds, a timedelta or None, "
                         f"not {type(value).__name__}")
-    else:
-        try:
-            seconds = float(value)
-        except OverflowError:
-            raise error(f"{name} must be a finite number of seconds") from None
+    try:
+        seconds = float(value)
+    except OverflowError:
+        raise error(f"{name} must be a finite number of seconds") from None
     if not isfinite(seconds) or seconds <= 0:
         raise error(f"{name} must be a finite number of seconds above 0, not {value!r}; "
                     f"None is for ever")
