@@ -2,28 +2,31 @@
 
 ``ReferenceCache`` is the model that ``MemoryCache`` is compared with, method by method: the same
 entries, victim order, events and counters.  It is a dict of entries and one small policy object
-that holds their order.  Cost: some microseconds a call and some 300 bytes per entry.  Not safe
-against foreign code (a key's ``__eq__`` that uses the same cache) nor against threads: it must be
-plain to see what the right answer is, and only that.
-
-A further policy is one more class beside ``_Fifo``; expiry and weights belong into ``_insert``.
+that sorts them: one line by rank, not lists and heaps as fast caches have, so that a policy is
+little more than its rank.  Cost: some 400 bytes per entry, some microseconds a call, and with
+deadlines or bytes a walk over all.  Not safe against threads, nor a key's ``__eq__`` that uses the
+same cache: it must be plain to see what the right answer is, and only that.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections import Counter, OrderedDict, abc, deque
+from bisect import bisect_left, insort
+from collections import Counter, abc, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
-from frys_cache.errors import ConfigurationError
-from frys_cache.types import MISSING, CacheInfo, CacheStats, EvictionCause, EvictionPolicy
+from frys_cache.errors import ConfigurationError, ValueTooLarge
+from frys_cache.types import DEFAULT, MISSING, CacheInfo, CacheStats, Default, EvictionCause
 
 __all__ = ["FakeClock", "ReferenceCache"]
+
+_Ttl = float | timedelta | Default | None
 
 
 class FakeClock:
@@ -51,50 +54,127 @@ class FakeClock:
 
 @dataclass(eq=False)
 class _Entry:
-    """Hold one key, as it was first given, and its current value; hashed by identity."""
+    """Hold one key, as it was first given, its current value, and all that is known of it."""
 
     key: Any
     value: Any
+    weight: int
+    cost: float
+    end: float  # when its ttl is over; inf: never
+    used: float  # when it was used last, for the idle time
+    uses: int = 1
+    rank: float = 0  # it stands in the order of victims by its rank,
+    tick: int = 0  # and among equals by when it got it
 
 
 class _Fifo:
-    """Keep the order of arrival; the oldest is the victim."""
+    """Sort the entries by (rank, tick), the next victim first; here by the order of arrival."""
 
-    def __init__(self) -> None:
-        self.line: OrderedDict[_Entry, None] = OrderedDict()
+    _standing = staticmethod(attrgetter("rank", "tick"))
+
+    def __init__(self, max_entries: int | None, max_size: int | None) -> None:
+        self.line: list[_Entry] = []
+        self.ticks = 0
+        self.age = 0.0  # the rank of what the bound has pushed out last
+        self.max_entries, self.max_size = max_entries, max_size
+
+    def rank(self, entry: _Entry) -> float:
+        return 0
 
     def add(self, entry: _Entry) -> None:
-        self.line[entry] = None
+        self.ticks += 1
+        entry.rank, entry.tick = self.rank(entry), self.ticks
+        insort(self.line, entry, key=self._standing)
 
     def hit(self, entry: _Entry) -> None:
         """Take note of a read or an overwrite: here, nothing to do."""
 
     def remove(self, entry: _Entry) -> None:
-        del self.line[entry]
+        del self.line[bisect_left(self.line, self._standing(entry), key=self._standing)]
 
-    def victim(self) -> _Entry:
-        return next(iter(self.line))
+    def victim(self, spare: _Entry | None = None) -> _Entry:
+        return next(entry for entry in self.line if entry is not spare)
 
-    def order(self) -> list[_Entry]:
-        return list(self.line)
+    def fits(self, entries: list[_Entry], fifths: int = 5) -> bool:
+        """Tell whether these are within so many fifths of each bound."""
+        if self.max_entries is not None and len(entries) > self.max_entries * fifths // 5:
+            return False
+        return self.max_size is None or _weight(entries) <= self.max_size * fifths // 5
 
 
 class _Lru(_Fifo):
-    """Move what is used to the end; the least recently used is the victim."""
+    """Rank what is used anew; where all ranks are equal, the least recently used is the victim."""
 
     def hit(self, entry: _Entry) -> None:
-        self.line.move_to_end(entry)
+        self.remove(entry)
+        entry.uses += 1
+        self.add(entry)
 
 
-_POLICIES: dict[str, type[_Fifo]] = {"lru": _Lru, "fifo": _Fifo, "auto": _Lru}
+class _Lfu(_Lru):
+    """Rank by uses; of those used least often, the least recently used is the victim."""
+
+    def rank(self, entry: _Entry) -> float:
+        return entry.uses
+
+
+class _Slru(_Lru):
+    """Rank newcomers 0 (probation) and what is used 1 (protected), up to 4/5 of each bound."""
+
+    def rank(self, entry: _Entry) -> float:
+        return min(entry.uses - 1, 1)
+
+    def hit(self, entry: _Entry) -> None:
+        super().hit(entry)
+        protected = self.line[bisect_left(self.line, 1, key=attrgetter("rank")) :]
+        while not self.fits(protected, 4):
+            oldest = protected.pop(0)
+            oldest.uses = 0  # a newcomer again
+            super().hit(oldest)
+
+
+class _Size(_Lru):
+    """Rank by age, uses, cost and weight: GreedyDual-Size-Frequency (HP report HPL-98-69)."""
+
+    def rank(self, entry: _Entry) -> float:
+        return self.age + entry.uses * (entry.cost / max(entry.weight, 1))
+
+
+_POLICIES = {"auto": _Lru, "fifo": _Fifo, "lfu": _Lfu, "lru": _Lru, "size": _Size, "slru": _Slru}
+
+
+def _payload(thing: Any) -> int:
+    """Tell the bytes of data in a key or a value."""
+    if type(thing) in (bytes, bytearray):
+        return len(thing)
+    if type(thing) is str:
+        widest = max(map(ord, thing), default=0)
+        return len(thing) * (1 if widest <= 0xFF else 2 if widest <= 0xFFFF else 4)
+    nbytes = getattr(thing, "nbytes", None)
+    return nbytes if type(nbytes) is int and nbytes >= 0 else sys.getsizeof(thing)
+
+
+def _weight(entries: Iterable[_Entry]) -> int:
+    return sum(entry.weight for entry in entries)
+
+
+def _seconds(span: float | timedelta | None, error: type[ValueError] = ValueError) -> float:
+    """Tell how long a duration is; None is for ever."""
+    if span is None:
+        return math.inf
+    seconds = span.total_seconds() if isinstance(span, timedelta) else float(span)
+    if not 0 < seconds < math.inf:
+        raise error(f"a duration must be finite and > 0, not {span!r}")
+    return seconds
 
 
 class ReferenceCache(abc.MutableMapping[Any, Any]):
     """Behave as ``MemoryCache`` does, slowly and plainly.
 
-    Every method means what it means there; ``order()`` is added.  A listener's exception is
+    Every method means what it means there; ``order()`` lists the keys.  A listener's exception is
     counted in ``stats().listener_errors`` and not shown.  ``get`` and ``setdefault`` are those of
-    ``MutableMapping``, made of ``[]``.
+    ``MutableMapping``, made of ``[]``.  What has expired goes at the start of whatever is done
+    next; without a ``clock`` time stands still.
 
     >>> cache = ReferenceCache(2)
     >>> cache.put_many({"a": 1, "b": 2})
@@ -102,15 +182,40 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
     (1, None, ['a', 'c'])
     """
 
-    def __init__(self, max_entries: int, *, policy: str = "lru", on_evict: Any = None) -> None:
-        if type(max_entries) is not int or max_entries < 1:
-            raise ConfigurationError(f"max_entries must be an int >= 1, not {max_entries!r}")
+    def __init__(
+        self,
+        max_entries: int | None = None,
+        *,
+        max_size_bytes: int | None = None,
+        policy: str = "lru",
+        ttl: float | timedelta | None = None,
+        idle: float | timedelta | None = None,
+        sizeof: Any = None,
+        on_evict: Any = None,
+        clock: Any = None,
+    ) -> None:
+        bounds = {"max_entries": max_entries, "max_size_bytes": max_size_bytes}
+        for name, bound in bounds.items():
+            if bound is not None and (type(bound) is not int or bound < 1):
+                raise ConfigurationError(f"{name} must be an int >= 1, not {bound!r}")
+        if max_entries is None and max_size_bytes is None:
+            raise ConfigurationError("one of max_entries and max_size_bytes must be given")
         if policy not in _POLICIES:
             raise ConfigurationError(f"unknown policy {policy!r}; known: {', '.join(_POLICIES)}")
-        self.maxsize = max_entries
-        self.policy: str = EvictionPolicy(policy).value
+        self._weighed = max_size_bytes is not None or policy == "size"
+        if sizeof is not None and not self._weighed:
+            raise ConfigurationError("sizeof has no use without max_size_bytes")
+        self._ttl = _seconds(ttl, ConfigurationError)
+        self._idle = _seconds(idle, ConfigurationError)
+        self.policy = str(policy)
+        self.maxsize = max_size_bytes if max_entries is None else max_entries
+        self._options: dict[str, Any] = {**bounds, "policy": policy, "ttl": ttl, "idle": idle}
+        self._options |= {"sizeof": sizeof, "clock": clock or FakeClock()}
+        self._sizeof = sizeof or (lambda key, value: _payload(key) + _payload(value))
         self._on_evict = on_evict
-        self._order = _POLICIES[policy]()
+        self._clock: Callable[[], float] = self._options["clock"]
+        self._timed = self._idle < math.inf  # whether an entry can have expired
+        self._order = _POLICIES[policy](max_entries, max_size_bytes)
         self._entries: dict[Any, _Entry] = {}
         self._events: deque[tuple[Any, Any, EvictionCause]] = deque()
         self._depth = 0
@@ -118,9 +223,10 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
 
     @contextmanager
     def _operation(self) -> Iterator[None]:
-        """Tell the events when the outermost operation is complete, each once and in order."""
+        """Begin without expired entries; tell the events when the outermost operation is over."""
         self._depth += 1
         try:
+            self._expire()
             yield
         finally:
             while self._depth == 1 and self._events:
@@ -132,20 +238,50 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
                     self._counts["listener_errors"] += 1
             self._depth -= 1
 
-    def _insert(self, key: Any, value: Any) -> None:
-        entry = self._entries.get(key)
-        if entry is not None:
-            if entry.value is not value:
-                self._events.append((entry.key, entry.value, EvictionCause.REPLACED))
-            entry.value = value
-            self._order.hit(entry)
+    def _expire(self) -> None:
+        self._now = self._clock()
+        for entry in list(self._entries.values()) if self._timed else ():
+            if self._deadline(entry) <= self._now:
+                self._counts["expirations"] += 1
+                self._remove(entry, EvictionCause.EXPIRED)
+
+    def _deadline(self, entry: _Entry) -> float:
+        return min(entry.end, entry.used + self._idle)
+
+    def _end(self, ttl: _Ttl) -> float:
+        """Tell when an entry is over that gets this ttl now."""
+        end = self._now + (self._ttl if isinstance(ttl, Default) else _seconds(ttl))
+        self._timed |= end < math.inf
+        return end
+
+    def _insert(self, key: Any, value: Any, end: float, cost: float) -> None:
+        old = self._entries.get(key)
+        weight = self._sizeof(key, value) if self._weighed else 0
+        if (most := self._order.max_size) is not None and weight > most:
+            raise ValueTooLarge(weight, most)
+        if old is None:
+            entry = _Entry(key, value, weight, cost, end, self._now)
+            self._make_room([entry])
+            self._entries[key] = entry
+            self._order.add(entry)
+            self._counts["inserts"] += 1
             return
-        if len(self._entries) == self.maxsize:
+        if old.value is not value:
+            self._events.append((old.key, old.value, EvictionCause.REPLACED))
+        old.value, old.weight, old.cost, old.end = value, weight, cost, end
+        self._use(old)
+        self._make_room([], spare=old)
+
+    def _use(self, entry: _Entry) -> None:
+        entry.used = self._now
+        self._order.hit(entry)
+
+    def _make_room(self, newcomers: list[_Entry], spare: _Entry | None = None) -> None:
+        while not self._order.fits(self._order.line + newcomers):
+            victim = self._order.victim(spare)
+            self._order.age = victim.rank
             self._counts["evictions"] += 1
-            self._remove(self._order.victim(), EvictionCause.EVICTED)
-        self._entries[key] = entry = _Entry(key, value)
-        self._order.add(entry)
-        self._counts["inserts"] += 1
+            self._remove(victim, EvictionCause.EVICTED)
 
     def _remove(self, entry: _Entry, cause: EvictionCause) -> None:
         del self._entries[entry.key]
@@ -154,62 +290,87 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
 
     def _walk(self, step: int = 1) -> Iterator[_Entry]:
         """Show what was there when the walk was made and still is."""
-        entries = self._order.order()[::step]
-        return (entry for entry in entries if self._entries.get(entry.key) is entry)
+        with self._operation():
+            entries = self._order.line[::step]
+        return (entry for entry in entries if self._find(entry.key) is entry)
+
+    def _find(self, key: Any) -> _Entry | None:
+        with self._operation():
+            return self._entries.get(key)
 
     def __getitem__(self, key: Any) -> Any:
-        entry = self._entries.get(key)
-        if entry is None:
-            self._counts["misses"] += 1
-            raise KeyError(key)
-        self._counts["hits"] += 1
-        self._order.hit(entry)
-        return entry.value
-
-    def __setitem__(self, key: Any, value: Any) -> None:
         with self._operation():
-            self._insert(key, value)
+            entry = self._entries.get(key)
+            if entry is None:
+                self._counts["misses"] += 1
+                raise KeyError(key)
+            self._counts["hits"] += 1
+            self._use(entry)
+            return entry.value
 
-    put = set = __setitem__
+    def put(self, key: Any, value: Any, *, ttl: _Ttl = DEFAULT, cost: float = 1.0) -> None:
+        if not 0 <= cost < math.inf:
+            raise ValueError(f"cost must be finite and >= 0, not {cost!r}")
+        with self._operation():
+            self._insert(key, value, self._end(ttl), cost)
+
+    set = __setitem__ = put
 
     def __delitem__(self, key: Any) -> None:
         self.pop(key)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._entries
+        return self._find(key) is not None
 
     def peek(self, key: Any, default: Any = None) -> Any:
-        return self._entries[key].value if key in self._entries else default
+        entry = self._find(key)
+        return default if entry is None else entry.value
 
-    def add(self, key: Any, value: Any) -> bool:
+    def add(self, key: Any, value: Any, **options: Any) -> bool:
         if absent := key not in self:
-            self[key] = value
+            self.put(key, value, **options)
         return absent
 
-    def replace(self, key: Any, value: Any) -> bool:
+    def replace(self, key: Any, value: Any, **options: Any) -> bool:
         if present := key in self:
-            self[key] = value
+            self.put(key, value, **options)
         return present
 
     def incr(self, key: Any, delta: Any = 1) -> Any:
-        old = self.peek(key, 0)
-        if not isinstance(old, int) or not isinstance(delta, int):
-            raise TypeError(f"incr adds ints, not {old!r} and {delta!r}")
-        self[key] = number = int(old) + int(delta)
-        return number
+        with self._operation():
+            entry = self._entries.get(key)
+            old = 0 if entry is None else entry.value
+            if not isinstance(old, int) or not isinstance(delta, int):
+                raise TypeError(f"incr adds ints, not {old!r} and {delta!r}")
+            number = int(old) + int(delta)
+            self._insert(key, number, self._end(DEFAULT) if entry is None else entry.end, 1.0)
+            return number
+
+    def touch(self, key: Any, ttl: _Ttl = DEFAULT) -> bool:
+        with self._operation():
+            end = self._end(ttl)
+            if present := key in self._entries:
+                self._entries[key].end = end
+                self._use(self._entries[key])
+            return present
+
+    def ttl_of(self, key: Any) -> float | None:
+        with self._operation():
+            left = self._deadline(self._entries[key]) - self._now
+            return left if left < math.inf else None
 
     def delete(self, key: Any) -> bool:
         return self.pop(key, MISSING) is not MISSING
 
     def pop(self, key: Any, *default: Any) -> Any:
-        entry = self._entries.get(key)
-        if entry is None:
-            if default:
-                return default[0]
-            raise KeyError(key)
         with self._operation():
-            self._remove(entry, EvictionCause.DELETED)
-        return entry.value
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._remove(entry, EvictionCause.DELETED)
+                return entry.value
+        if default:
+            return default[0]
+        raise KeyError(key)
 
     def popitem(self) -> tuple[Any, Any]:
         if not self:
@@ -224,11 +385,18 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         with self._operation():
             return sum(self.delete(key) for key in keys)
 
-    def update(self, /, *args: Any, **kwargs: Any) -> None:
+    def put_many(self, items: Any, /, *, ttl: _Ttl = DEFAULT) -> None:
         with self._operation():
-            super().update(*args, **kwargs)
+            self._end(ttl)  # refused even where there are no items
+            if not isinstance(items, abc.Mapping) and hasattr(items, "keys"):
+                items = [(key, items[key]) for key in items.keys()]  # noqa: SIM118
+            for key, value in items.items() if isinstance(items, abc.Mapping) else items:
+                self.put(key, value, ttl=ttl)
 
-    put_many = update
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        with self._operation():
+            self.put_many(other)
+            self.put_many(more)
 
     def __ior__(self, other: Any) -> ReferenceCache:
         self.update(other)
@@ -236,19 +404,24 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
 
     def clear(self) -> None:
         with self._operation():
-            for entry in self._order.order():
+            for entry in list(self._order.line):
                 self._remove(entry, EvictionCause.CLEARED)
 
     def copy(self) -> ReferenceCache:
-        return self | {}
+        with self._operation():
+            other = type(self)(**self._options, on_evict=self._on_evict)
+            other._order.line = [replace(entry) for entry in self._order.line]
+            other._order.ticks, other._order.age = self._order.ticks, self._order.age
+            other._entries = {entry.key: entry for entry in other._order.line}
+            other._timed = self._timed
+            return other
 
     def __or__(self, other: Any) -> ReferenceCache:
-        both = type(self)(self.maxsize, policy=self.policy)
-        for source in (self, other):
-            for key, value in source.items():
-                both[key] = value
+        both = self.copy()
+        both._on_evict = None  # nobody is told of a copy
+        both.put_many(other.items())
+        both._on_evict = self._on_evict
         both._counts.clear()
-        both._on_evict = self._on_evict  # only now: nobody is told of a copy
         return both
 
     def __iter__(self) -> Iterator[Any]:
@@ -267,29 +440,35 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         return _Items(self)
 
     def order(self) -> list[Any]:
-        """List the keys, the next victim first."""
         return list(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({dict(self.items())!r})"
 
     def __len__(self) -> int:
-        return len(self._entries)
+        with self._operation():
+            return len(self._entries)
 
-    currsize = property(__len__)
+    @property
+    def currsize(self) -> int:
+        return len(self) if self._order.max_entries else _weight(self._walk())
 
     def cache_info(self) -> CacheInfo:
-        return CacheInfo(self._counts["hits"], self._counts["misses"], self.maxsize, len(self))
+        return CacheInfo(self._counts["hits"], self._counts["misses"], self.maxsize, self.currsize)
 
     def stats(self) -> CacheStats:
-        size = sum(sys.getsizeof(key) + sys.getsizeof(value) for key, value in self.items())
+        size = sum(_payload(key) + _payload(value) for key, value in self.items())
+        if self._order.max_size is not None:
+            size = _weight(self._order.line)
         return CacheStats(entries=len(self), total_size=size, **self._counts)
 
     def _check(self) -> None:
         """Recount everything; raise AssertionError where dict, order and bound disagree."""
-        order = self._order.order()
-        assert len(order) == len(self._entries) <= self.maxsize, "recount"
-        assert all(self._entries[entry.key] is entry for entry in order), "order and dict differ"
+        line = self._order.line
+        assert len(line) == len(self._entries), "recount"
+        assert self._order.fits(line), "over its bound"
+        assert all(self._entries[entry.key] is entry for entry in line), "order and dict differ"
+        assert line == sorted(line, key=_Fifo._standing), "out of order"
         assert self._depth or not self._events, "an event was not told"
 
 

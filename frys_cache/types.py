@@ -9,10 +9,12 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol
 
 __all__ = [
+    "DEFAULT",
     "MISSING",
     "CacheInfo",
     "CacheStats",
     "Clock",
+    "Default",
     "EvictionCause",
     "EvictionPolicy",
     "Missing",
@@ -34,6 +36,19 @@ class Missing(enum.Enum):
 
 MISSING: Final = Missing.MISSING
 """Absence, where `None` is an ordinary value."""
+
+
+class Default(enum.Enum):
+    """Type of `DEFAULT`: one member, so that type checkers can tell it from any duration."""
+
+    DEFAULT = "DEFAULT"
+
+    def __repr__(self) -> str:
+        return "DEFAULT"
+
+
+DEFAULT: Final = Default.DEFAULT
+"""The cache's own ttl, where `None` means that an entry never expires."""
 
 
 class EvictionPolicy(enum.StrEnum):
