@@ -30,7 +30,7 @@ from typing import (
 
 from typing_extensions import disjoint_base
 
-from frys_cache.types import CacheInfo, CacheStats, Default, EvictionCause
+from frys_cache.types import CacheInfo, CacheStats, Clock, Default, EvictionCause
 
 __all__ = [
     "HOOK_EVICT",
@@ -73,8 +73,13 @@ class MemoryCache(MutableMapping[_K, _V]):
         self,
         max_entries: int | None = None,
         *,
+        max_size_bytes: int | None = None,
         policy: str = "lru",
+        ttl: float | timedelta | None = None,
+        idle: float | timedelta | None = None,
+        sizeof: Callable[[_K, _V], int] | None = None,
         on_evict: Callable[[_K, _V, EvictionCause], object] | None = None,
+        clock: Clock | None = None,
     ) -> None: ...
     @classmethod
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
@@ -114,14 +119,50 @@ class MemoryCache(MutableMapping[_K, _V]):
     def get_many(self, keys: Iterable[_K], default: None = None) -> list[_V | None]: ...
     @overload
     def get_many(self, keys: Iterable[_K], default: _T) -> list[_V | _T]: ...
-    def put(self, key: _K, value: _V) -> None: ...
-    def set(self, key: _K, value: _V) -> None: ...
-    def add(self, key: _K, value: _V) -> bool: ...
-    def replace(self, key: _K, value: _V) -> bool: ...
+    def put(
+        self,
+        key: _K,
+        value: _V,
+        *,
+        ttl: float | timedelta | Default | None = ...,
+        cost: float = 1.0,
+    ) -> None: ...
+    def set(
+        self,
+        key: _K,
+        value: _V,
+        *,
+        ttl: float | timedelta | Default | None = ...,
+        cost: float = 1.0,
+    ) -> None: ...
+    def add(
+        self,
+        key: _K,
+        value: _V,
+        *,
+        ttl: float | timedelta | Default | None = ...,
+        cost: float = 1.0,
+    ) -> bool: ...
+    def replace(
+        self,
+        key: _K,
+        value: _V,
+        *,
+        ttl: float | timedelta | Default | None = ...,
+        cost: float = 1.0,
+    ) -> bool: ...
+    def touch(self, key: _K, ttl: float | timedelta | Default | None = ...) -> bool: ...
+    def ttl_of(self, key: _K) -> float | None: ...
     def incr(self, key: _K, delta: int = 1) -> int: ...
     def delete(self, key: _K) -> bool: ...
     def delete_many(self, keys: Iterable[_K], /) -> int: ...
-    def put_many(self, items: Mapping[_K, _V] | Iterable[tuple[_K, _V]], /) -> None: ...
+    def put_many(
+        self,
+        items: Mapping[_K, _V] | Iterable[tuple[_K, _V]],
+        /,
+        *,
+        ttl: float | timedelta | Default | None = ...,
+    ) -> None: ...
     @overload
     def pop(self, key: _K) -> _V: ...
     @overload
@@ -186,7 +227,9 @@ class MemoryCache(MutableMapping[_K, _V]):
     def stats(self) -> CacheStats: ...
     def cache_info(self) -> CacheInfo: ...
     def _token(self, key: _K) -> int: ...
-    def _fill(self, key: _K, value: _V, deadline: None, version: None, token: int) -> bool: ...
+    def _fill(
+        self, key: _K, value: _V, deadline: float | None, version: None, token: int
+    ) -> bool: ...
     def _check(self) -> None: ...
     def _fail_allocation_after(self, count: SupportsIndex) -> None: ...
 
@@ -256,8 +299,12 @@ def memoize(
     fn: classmethod[_S, _P, _R],
     /,
     *,
-    max_entries: int = 128,
+    max_entries: int | None = 128,
+    max_size_bytes: int | None = None,
     policy: str = "lru",
+    ttl: float | timedelta | None = None,
+    idle: float | timedelta | None = None,
+    sizeof: Callable[[Any, Any], int] | None = None,
     name: str | None = None,
     key: Callable[..., Hashable] | None = None,
     ignore: str | Iterable[str] = (),
@@ -267,8 +314,12 @@ def memoize(  # type: ignore[overload-overlap]
     fn: staticmethod[_P, _R],
     /,
     *,
-    max_entries: int = 128,
+    max_entries: int | None = 128,
+    max_size_bytes: int | None = None,
     policy: str = "lru",
+    ttl: float | timedelta | None = None,
+    idle: float | timedelta | None = None,
+    sizeof: Callable[[Any, Any], int] | None = None,
     name: str | None = None,
     key: Callable[..., Hashable] | None = None,
     ignore: str | Iterable[str] = (),
@@ -278,8 +329,12 @@ def memoize(
     fn: Callable[_P, _R],
     /,
     *,
-    max_entries: int = 128,
+    max_entries: int | None = 128,
+    max_size_bytes: int | None = None,
     policy: str = "lru",
+    ttl: float | timedelta | None = None,
+    idle: float | timedelta | None = None,
+    sizeof: Callable[[Any, Any], int] | None = None,
     name: str | None = None,
     key: Callable[..., Hashable] | None = None,
     ignore: str | Iterable[str] = (),
@@ -289,8 +344,12 @@ def memoize(
     fn: None = None,
     /,
     *,
-    max_entries: int = 128,
+    max_entries: int | None = 128,
+    max_size_bytes: int | None = None,
     policy: str = "lru",
+    ttl: float | timedelta | None = None,
+    idle: float | timedelta | None = None,
+    sizeof: Callable[[Any, Any], int] | None = None,
     name: str | None = None,
     key: Callable[..., Hashable] | None = None,
     ignore: str | Iterable[str] = (),

@@ -63,7 +63,7 @@ class EvictionPolicy(enum.StrEnum):
     FIFO = "fifo"
     """The oldest, used or not.  Right where age alone decides."""
     LFU = "lfu"
-    """The least often used, among equals the least recently.  Right where the same keys stay popular."""
+    """The least often used, then the least recently.  Right where the same keys stay popular."""
     SLRU = "slru"
     """What was used once before what was used twice.  Right where scans pass through."""
     SIZE = "size"

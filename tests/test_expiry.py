@@ -113,7 +113,8 @@ def test_idle_entry_lives_as_long_as_it_is_used(clock):
     for _ in range(3):
         clock.advance(4)
         assert cache["a"] == cache.get("b") == cache.get_many(["c"])[0] == 1
-        assert cache.incr("d") and cache.touch("e")
+        assert cache.incr("d")
+        assert cache.touch("e")
         assert "f" not in cache or cache.peek("f")
         assert list(cache.items())
     assert "".join(cache) == "abcde"

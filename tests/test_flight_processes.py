@@ -24,6 +24,14 @@ needs_kill = pytest.mark.skipif(
 # Interrupts
 
 
+@pytest.fixture(autouse=True)
+def interrupts_arrive():
+    """Let SIGINT raise KeyboardInterrupt, also in a process that was started to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @needs_kill
 def test_interrupted_follower_leaves_the_flight_to_the_others(flights, elsewhere):
     """Catch a gate that stays shut, or a wait that is remembered, after a Ctrl-C."""

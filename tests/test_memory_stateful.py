@@ -265,13 +265,32 @@ class CacheBesideModel(RuleBasedStateMachine):
 lifetimes = st.sampled_from([0.25, 1.25, 2.25, timedelta(seconds=1.25), 60.25, 5000.25])
 ttls = st.just(DEFAULT) | st.none() | lifetimes
 steps = st.sampled_from([0.0, 0.5, 0.5, 1.0, 1.5, 2.0, 60.0, 5000.0, 10.0**6])
-costs = st.sampled_from([1.0, 1, 0, 0.5, 3.0, 1e9])
+costs = st.sampled_from([1.0, 1, 2.0, 0.5, 3.0, 5.0, 0, 1e9])
 weighed_values = values | st.integers(0, 12)
 
 
 def weigh(key, value):
     """Weigh an entry by its value, at most 12."""
     return value % 13 if type(value) is int else 1
+
+
+# What is done to one key when others beside it may be over.
+ACTS = {
+    "get": lambda cache, key: cache.get(key),
+    "get_many": lambda cache, key: cache.get_many([key, key]),
+    "peek": lambda cache, key: cache.peek(key),
+    "in": lambda cache, key: key in cache,
+    "put": lambda cache, key: cache.put(key, 7),
+    "put_many": lambda cache, key: cache.put_many([(key, 7)], ttl=2.25),
+    "add": lambda cache, key: cache.add(key, 7, ttl=2.25),
+    "replace": lambda cache, key: cache.replace(key, 11, ttl=2.25),
+    "setdefault": lambda cache, key: cache.setdefault(key, 7),
+    "incr": lambda cache, key: cache.incr(key),
+    "touch": lambda cache, key: cache.touch(key),
+    "pop": lambda cache, key: cache.pop(key, ENDED),
+    "popitem": lambda cache, key: cache.popitem() if cache else None,
+    "clear": lambda cache, key: cache.clear(),
+}
 
 
 class BoundedBesideModel(CacheBesideModel):
@@ -281,7 +300,7 @@ class BoundedBesideModel(CacheBesideModel):
     put_many_new = None  # too many keys
 
     @initialize(
-        policy=st.sampled_from(POLICIES),
+        policy=st.sampled_from([*POLICIES, "size"]),  # whose ranks say most
         entries=st.sampled_from([None, 1, 2, 5]),
         size=st.none() | st.integers(1, 30),
         payload=st.booleans(),
@@ -311,8 +330,14 @@ class BoundedBesideModel(CacheBesideModel):
 
     @rule(seconds=steps, unseen=st.booleans())
     def advance(self, seconds, unseen):
-        self.clock.advance(seconds)
+        self.move_clock(seconds)
         self.unseen = unseen
+
+    def move_clock(self, seconds):
+        self.clock.advance(seconds)
+        if self.model.policy == "slru":
+            # What is over counts in the protected share until a write or this takes it out.
+            len(self.cache)
 
     @rule(
         key=keys,
@@ -330,6 +355,27 @@ class BoundedBesideModel(CacheBesideModel):
     def put_many_with_ttl(self, pairs, ttl, as_dict):
         items = dict(pairs) if as_dict else pairs
         self.agree(lambda cache: cache.put_many(items, ttl=ttl))
+
+    @rule(
+        writes=st.lists(st.tuples(keys, st.integers(0, 12), ttls, costs), min_size=1, max_size=8),
+        seconds=st.sampled_from([0.5, 1.0, 1.5]),
+        acts=st.lists(
+            st.tuples(st.sampled_from(sorted(ACTS)), keys, st.booleans()), min_size=1, max_size=6
+        ),
+    )
+    def act_on_what_may_be_over(self, writes, seconds, acts):
+        for written, value, ttl, cost in writes:
+            self.agree(lambda cache: cache.put(written, value, ttl=ttl, cost=cost))  # noqa: B023
+        for act, key, other in acts:
+            self.move_clock(seconds)
+            self.agree(lambda cache: ACTS[act](cache, key if other else written))  # noqa: B023
+            self.both_are_the_same()
+            self.both_have_the_same_lives_and_weights()
+
+    @rule(key=keys, ttl=ttls, cost=costs)
+    def count_on(self, key, ttl, cost):
+        self.agree(lambda cache: cache.put(key, 1, ttl=ttl, cost=cost))
+        self.agree(lambda cache: cache.incr(key, 2))
 
     @rule(key=keys, ttl=ttls)
     def touch(self, key, ttl):
@@ -359,4 +405,4 @@ TestCacheBesideModel = CacheBesideModel.TestCase
 TestBoundedBesideModel = BoundedBesideModel.TestCase
 if os.environ.get("FRYS_SOAK") != "1":
     TestCacheBesideModel.settings = settings(max_examples=150, stateful_step_count=40)
-    TestBoundedBesideModel.settings = settings(max_examples=200, stateful_step_count=40)
+    TestBoundedBesideModel.settings = settings(max_examples=300, stateful_step_count=40)
