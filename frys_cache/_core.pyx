@@ -3,6 +3,7 @@
 # cython: embedsignature=True, embedsignature.format=clinic
 """The memory tier: a bounded mapping whose hits never leave C.
 
+Long because a class cannot be split, and this one is mostly docstrings.
 The store, the policies and all that a hit touches are in csrc/.  Here is the mapping; beside it
 `_core_csrc.pxi` (what of csrc/ is used), `_core_events.pxi` (listeners, hooks, readers),
 `_core_expiry.pxi` (time), `_core_weights.pxi` (bytes), `_core_access.pxi` (single operations),

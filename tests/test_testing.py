@@ -229,7 +229,7 @@ def test_reference_slru_overwrite_too_heavy_for_protected_evicts_the_others():
 
 def test_reference_size_rank_is_uses_and_cost_by_weight():
     """Catch a model that ranks by weight alone."""
-    cache = ReferenceCache(9, policy="size", sizeof=by_value)
+    cache = ReferenceCache(9, max_size_bytes=10**6, policy="size", sizeof=by_value)
     cache.put("a", 4)  # 1/4
     cache.put("b", 4, cost=4)  # 1
     cache.put("c", 8, cost=4)  # 1/2
@@ -243,7 +243,7 @@ def test_reference_size_rank_is_uses_and_cost_by_weight():
 
 def test_reference_size_age_rises_with_evictions_only():
     """Catch a model where old favourites stay for ever, or that ages for other reasons."""
-    cache = ReferenceCache(2, policy="size", sizeof=by_value)
+    cache = ReferenceCache(2, max_size_bytes=10**6, policy="size", sizeof=by_value)
     cache.put("a", 2)
     cache.put("b", 1)
     assert cache.popitem() == ("a", 2)
@@ -295,7 +295,7 @@ def test_reference_overwrite_with_more_evicts_others(policy):
 @every_policy
 def test_reference_copy_keeps_order_and_what_stands_behind_it(policy):
     """Catch a copy that ranks its entries anew: then the two would soon differ."""
-    cache, events = recording(5, policy=policy, sizeof=by_value if policy == "size" else None)
+    cache, events = recording(5, max_size_bytes=10**6, policy=policy, sizeof=by_value)
     for key, value, uses in [("a", 3, 2), ("b", 1, 0), ("c", 5, 4), ("d", 2, 1), ("e", 4, 3)]:
         cache[key] = value
         cache.get_many([key] * uses)
