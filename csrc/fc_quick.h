@@ -73,7 +73,10 @@ fc_hit_called(fc_cache *c, uint32_t at)
 {
     PyObject *value = NULL;
     if (!(c->store.slab.entries[at].flags & FC_ENTRY_TIMED)) {
-        value = fc_hit(c, at);
+        value = c->store.slab.entries[at].value;
+        Py_INCREF(value);
+        c->store.hits++;
+        c->store.on_hit(&c->store, at);
     }
     else if (!c->clocked) {
         value = fc_hit_timed(c, at);
@@ -93,13 +96,19 @@ fc_hit_equal(fc_cache *c, uint32_t at, PyObject *key)
     return NULL;
 }
 
-/* Out of line, so that the quick ways have no frame: `at` is what the glance found, or FC_NIL for
- * another search; then what Cython generated. */
+/* Out of line, so that the quick ways have no frame.  First a hit that the glance found, then another
+ * search; at last what Cython generated. */
 FC_NOINLINE static PyObject *
-fc_item_else(fc_cache *c, uint32_t at, PyObject *self, PyObject *key, binaryfunc generated)
+fc_item_called(fc_cache *c, uint32_t at, PyObject *self, PyObject *key, binaryfunc generated)
 {
-    PyObject *value = at != FC_NIL ? fc_hit_called(c, at)
-                                   : fc_hit_equal(c, fc_place_quick(c, key), key);
+    PyObject *value = fc_hit_called(c, at);
+    return FC_LIKELY(value != NULL) ? value : generated(self, key);
+}
+
+FC_NOINLINE static PyObject *
+fc_item_else(fc_cache *c, PyObject *self, PyObject *key, binaryfunc generated)
+{
+    PyObject *value = fc_hit_equal(c, fc_place_quick(c, key), key);
     return value != NULL ? value : generated(self, key);
 }
 
@@ -144,10 +153,10 @@ fc_item_quick(fc_cache *c, PyObject *self, PyObject *key, binaryfunc generated)
     uint32_t at;
     FC_LOCK(c);
     at = fc_glance(c, key);
-    if (FC_LIKELY(at != FC_NIL) && fc_is_quick(c, at)) {
-        return fc_hit_quick(c, at);
+    if (FC_UNLIKELY(at == FC_NIL)) {
+        return fc_item_else(c, self, key, generated);
     }
-    return fc_item_else(c, at, self, key, generated);
+    return fc_is_quick(c, at) ? fc_hit_quick(c, at) : fc_item_called(c, at, self, key, generated);
 }
 
 /* c.get(key) and c.get(key, default) */
