@@ -93,11 +93,12 @@ fc_store_unlink(fc_store *s, uint32_t at)
 FC_INLINE uint32_t
 fc_store_oldest(const fc_store *s, uint32_t list, const fc_incoming *in)
 {
-    uint32_t at = s->slab.entries[list].next;
-    if (in != NULL && FC_UNLIKELY(at == in->spare)) {
+    uint32_t at = fc_list_oldest(s->slab.entries, list);
+    if (in != NULL && FC_UNLIKELY(at == in->spare) && at != FC_NIL) {
         at = s->slab.entries[at].next;
+        at = at == list ? FC_NIL : at;
     }
-    return at == list ? FC_NIL : at;
+    return at;
 }
 
 static inline void
