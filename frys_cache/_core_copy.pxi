@@ -24,22 +24,26 @@ cdef list export(MemoryCache self):
     cdef list entries = []
     cdef _Iterator i = iterate(self, ITEMS, False)
     cdef fc_store *s = &self.c.store
-    cdef int64_t now = fc_now(self.c), end
+    cdef int64_t now = fc_now(self.c), end, expiry
+    cdef uint64_t weight
     cdef fc_memo memo
-    cdef fc_entry *e
-    cdef uint32_t at
-    cdef object left
+    cdef fc_ref ref
     for pair in i:
-        at = i.refs[i.at - i.step].index  # nothing has run since this one was shown
-        e = &s.slab.entries[at]
-        end = fc_deadline_end(s, at)
-        left = e.expiry - now if e.flags & FC_ENTRY_TIMED else None
+        ref = i.refs[i.at - i.step]
+        # Making the pair may have run the collector, and foreign code.
+        if not fc_slab_holds(&s.slab, ref.index, ref.serial):
+            continue
+        end = fc_deadline_end(s, ref.index)
+        expiry = s.slab.entries[ref.index].expiry
+        if not s.slab.entries[ref.index].flags & FC_ENTRY_TIMED:
+            expiry = FC_NEVER
+        weight = fc_store_weight(s, ref.index)
         memset(&memo, 0, sizeof(memo))
         if s.policy.save is not NULL:
-            s.policy.save(s, at, &memo)
+            s.policy.save(s, ref.index, &memo)
         standing = (memo.uses, memo.rank, memo.age, memo.cost, memo.list, memo.bits)
-        entries.append((*pair, fc_store_weight(s, at), None if end == FC_NEVER else end - now,
-                        left, standing))
+        entries.append((*pair, weight, None if end == FC_NEVER else end - now,
+                        None if expiry == FC_NEVER else expiry - now, standing))
     return entries
 
 

@@ -47,7 +47,7 @@ cdef extern from "fc_empty.h":
         size_t count
         bint audience
     ctypedef struct fc_ref:
-        uint32_t index
+        uint32_t index, serial
     ctypedef struct fc_turn:
         unsigned long depth
         fc_exits exits
@@ -79,6 +79,7 @@ cdef extern from "fc_empty.h":
                            int64_t ttl, bint clocked, bint foreign) noexcept
     void fc_cache_free(fc_cache *c) noexcept
     int64_t fc_now(const fc_cache *c) noexcept
+    bint fc_slab_holds(const fc_slab *s, uint32_t at, uint32_t serial) noexcept
     uint64_t fc_store_weight(const fc_store *s, uint32_t at) noexcept
     int64_t fc_deadline_end(const fc_store *s, uint32_t at) noexcept
 

@@ -1,5 +1,6 @@
 """Bounds by bytes: what weighs how much, what goes, what is refused."""
 
+import gc
 import pickle
 import sys
 
@@ -300,4 +301,30 @@ def test_failing_allocation_leaves_weighed_cache_whole(policy, count):
     cache._fail_allocation_after(-1)
     cache[1] = 5
     assert cache[1] == 5
+    cache._check()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_copy_while_the_collector_empties_the_cache(policy):
+    """Catch a standing read from a place whose entry, or whole store, has just gone."""
+
+    class Bomb:
+        def __del__(self):
+            cache.clear()
+
+    cache = MemoryCache(5000, max_size_bytes=10**6, policy=policy, ttl=100, idle=50)
+    cache.put_many((key, b"x") for key in range(2000))
+    before = gc.get_threshold()
+    bomb = Bomb()
+    bomb.cycle = bomb
+    try:
+        gc.set_threshold(1)
+        del bomb
+        twin = cache.copy()
+    finally:
+        gc.set_threshold(*before)
+    gc.collect()
+    assert len(cache) == 0
+    assert all(value == b"x" for value in twin.values())
+    twin._check()
     cache._check()
