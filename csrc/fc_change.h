@@ -28,6 +28,8 @@ typedef struct fc_change {
     fc_mode mode;
     PyObject *expected; /* store only over this very object; or NULL */
     int64_t now;        /* read once, where deadlines are in play */
+    uint32_t configured; /* the weight and the ttl are of this configuration */
+    const uint64_t *token; /* store only while it holds; or NULL */
 } fc_change;
 
 /* A write, removal or clear makes the fill tokens of its key worthless. */
@@ -83,6 +85,8 @@ fc_change_init(fc_change *change, const fc_cache *c, PyObject *key, Py_hash_t ha
     change->left = FC_NEVER;
     change->mode = mode;
     change->expected = NULL;
+    change->configured = c->configured;
+    change->token = NULL;
 }
 
 /* ---- expire ------------------------------------------------------------------------------- */
@@ -320,6 +324,22 @@ fc_insert_with(fc_cache *c, fc_change *change, fc_exits *out)
 
 /* ---- put, touch, remove ------------------------------------------------------------------- */
 
+/* What foreign code has configured anew no longer fits what has been weighed and timed before. */
+static inline int
+fc_refuse_configured(void)
+{
+    PyErr_SetString(PyExc_RuntimeError, "__init__ was called in the middle of an operation");
+    return FC_ERROR;
+}
+
+/* What a token of this key is now; the generations are there. */
+FC_INLINE uint64_t
+fc_token_now(const fc_cache *c, Py_hash_t hash)
+{
+    return (uint64_t)c->epoch << 32 |
+           c->generations[fc_store_tag(&c->store, hash) % FC_GENERATIONS];
+}
+
 /* The time, where anything has or gets a deadline. */
 FC_INLINE int64_t
 fc_now_to_change(const fc_cache *c, int64_t ttl)
@@ -333,6 +353,7 @@ static inline int
 fc_find_to_change(fc_cache *c, PyObject *key, Py_hash_t hash, int64_t now, uint32_t *place,
                   fc_exits *out)
 {
+    uint32_t configured = c->configured;
     bool over;
     int found;
     if (c->store.wheel.count != 0 && c->readers == NULL) {
@@ -341,6 +362,9 @@ fc_find_to_change(fc_cache *c, PyObject *key, Py_hash_t hash, int64_t now, uint3
     found = fc_find(c, key, hash, place);
     if (found == FC_ERROR) {
         return FC_ERROR;
+    }
+    if (FC_UNLIKELY(c->configured != configured)) {
+        return fc_refuse_configured();
     }
     if (FC_UNLIKELY(c->readers != NULL)) {
         return FC_BUSY;
@@ -367,6 +391,10 @@ fc_put(fc_cache *c, fc_change *change, fc_exits *out)
     uint32_t at;
     int found, done = 0;
     FC_LOCK(c);
+    if (FC_UNLIKELY(change->configured != c->configured)) {
+        FC_UNLOCK(c);
+        return fc_refuse_configured();
+    }
     change->now = fc_now_to_change(c, change->ttl);
     found = fc_find_to_change(c, change->in.key, hash, change->now, &at, out);
     if (found < 0) {
@@ -375,6 +403,9 @@ fc_put(fc_cache *c, fc_change *change, fc_exits *out)
     else if (change->ttl != FC_NEVER && fc_store_allow_deadlines(&c->store) != FC_OK) {
         PyErr_NoMemory();
         done = FC_ERROR;
+    }
+    else if (change->token != NULL && *change->token != fc_token_now(c, hash)) {
+        done = 0;
     }
     else if (found == FC_HIT) {
         if (change->mode != FC_PUT_NEW &&

@@ -34,13 +34,16 @@ fc_deadline_end(const fc_store *s, uint32_t at)
     return e->flags & FC_ENTRY_TIMED ? e->expiry : FC_NEVER;
 }
 
-/* Take note of a use of an entry that has a deadline. */
+/* Take note of a use of an entry that has a deadline.  A clock that has gone back moves nothing: the
+ * wheel need not know only of what moves later. */
 FC_INLINE void
 fc_deadline_use(fc_store *s, uint32_t at, int64_t now)
 {
     if (s->idle > 0) {
+        fc_entry *e = &s->slab.entries[at];
         int64_t lapse = fc_deadline_after(now, s->idle);
-        s->slab.entries[at].expiry = lapse < s->ends[at] ? lapse : s->ends[at];
+        int64_t expiry = lapse < s->ends[at] ? lapse : s->ends[at];
+        e->expiry = expiry > e->expiry ? expiry : e->expiry;
     }
 }
 

@@ -21,8 +21,7 @@ fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token)
         }
         c->careful = c->foreign = true;
     }
-    *token = (uint64_t)c->epoch << 32 |
-             c->generations[fc_store_tag(&c->store, hash) % FC_GENERATIONS];
+    *token = fc_token_now(c, hash);
     return FC_OK;
 }
 
@@ -35,6 +34,10 @@ fc_fill(fc_cache *c, fc_change *change, uint64_t token, fc_exits *out)
     uint32_t at;
     int done;
     FC_LOCK(c);
+    if (FC_UNLIKELY(change->configured != c->configured)) {
+        FC_UNLOCK(c);
+        return fc_refuse_configured();
+    }
     change->now = fc_now_to_change(c, change->ttl);
     done = fc_find_to_change(c, change->in.key, hash, change->now, &at, out);
     if (done >= 0 && (fc_token(c, hash, &now) != FC_OK ||

@@ -11,6 +11,8 @@
 
 #include "fc_quick.h"
 
+#include <math.h>
+
 #define FC_PARTS_MAX 12   /* in a tuple that is looked up without being made */
 #define FC_PARTS_DEPTH 4 /* of tuples in tuples */
 
@@ -100,6 +102,9 @@ fc_part_hash(PyObject *o, Py_hash_t *hash, int depth)
         }
         *hash = fc_parts_hash(sum, size + 1);
         return true;
+    }
+    if (kind == &PyFloat_Type && PyFloat_AS_DOUBLE(o) == 0 && signbit(PyFloat_AS_DOUBLE(o))) {
+        return false; /* -0.0 has a part of its own */
     }
     if (kind == &PyFloat_Type || kind == &PyBool_Type) {
         sum = fc_parts_mix(sum, PyObject_Hash((PyObject *)kind));

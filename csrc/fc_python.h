@@ -69,6 +69,7 @@ typedef struct fc_cache {
     fc_turn *tellers; /* whose operation a listener hears about at its end */
     uint32_t *generations; /* NULL until the first token */
     uint32_t epoch;
+    uint32_t configured; /* how many times; an operation begun before the last one is refused */
     fc_alloc alloc;
     FC_LOCK_FIELD
 } fc_cache;
@@ -91,6 +92,7 @@ fc_cache_configure(fc_cache *c, const fc_policy *policy, const fc_limits *limits
     c->foreign = foreign || c->generations != NULL;
     c->careful = fresh.weighed || fresh.timed || c->generations != NULL;
     c->epoch++;
+    c->configured++;
     return FC_OK;
 }
 

@@ -98,7 +98,7 @@ cdef class MemoryCache:
 
     def __init__(self, max_entries=None, *, max_size_bytes=None, policy="lru", ttl=None,
                  idle=None, on_evict=None, clock=None, **weigher):
-        configure(self, max_entries, max_size_bytes, policy, ttl, idle, only_sizeof(weigher),
+        configure(self, max_entries, max_size_bytes, policy, ttl, idle, only_sizeof("__init__", weigher),
                   on_evict, clock)
 
     def __dealloc__(self):

@@ -104,6 +104,7 @@ cdef int take(MemoryCache self, object key, PyObject **value) except -1:
             Py_INCREF(value[0])
     finally:
         leave(self, out)
+    detach(self, key)
     return done
 
 
@@ -156,6 +157,7 @@ cdef int clear(MemoryCache self) except -1:
         fc_release_store(&old)
     finally:
         leave(self, out)
+    detach(self, MISSING)
     return 0
 
 

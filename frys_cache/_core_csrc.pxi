@@ -68,6 +68,7 @@ cdef extern from "fc_empty.h":
         fc_incoming incoming "in"
         int64_t ttl, left
         PyObject *expected
+        const uint64_t *token
 
     enum: FC_MISS, FC_HIT, FC_BUSY, FC_NIL, FC_ENTRIES_MAX, FC_BATCH, FC_ENTRY_TIMED, FC_KEEP
     const int64_t FC_NEVER

@@ -37,19 +37,30 @@ cdef int64_t span_of(MemoryCache self, object ttl) except? -1:
     return FC_NEVER if ttl is None else nanoseconds(ttl, "ttl", False)
 
 
-cdef int tick(MemoryCache self) except -1:
-    """Read the user's clock, before anything is looked at."""
+cdef int64_t read_clock(object clock) except? -1:
+    """The time of the user's clock; without one 0."""
     cdef object now
     cdef double seconds
-    if not self.c.clocked:
+    if clock is None:
         return 0
-    now = self.clock()
+    now = clock()
     if isinstance(now, bool) or not isinstance(now, (int, float)):
         raise TypeError(f"clock must return seconds, not {type(now).__name__}")
     seconds = now
     if not -9.2e9 < seconds < 9.2e9:
         raise ValueError(f"clock must return seconds within 292 years, not {now!r}")
-    self.c.now = <int64_t>(seconds * 1e9)
+    return <int64_t>(seconds * 1e9)
+
+
+cdef int tick(MemoryCache self) except -1:
+    """Read the user's clock, before anything is looked at."""
+    cdef object clock
+    cdef int64_t now
+    if self.c.clocked:
+        clock = self.clock
+        now = read_clock(clock)
+        if clock is self.clock:  # else the cache has been configured anew, and the time read
+            self.c.now = now
     return 0
 
 

@@ -22,12 +22,31 @@ cdef int store_loaded(MemoryCache self, object key, object value, object ttl,
         return 0
 
 
-cdef int store_anew(MemoryCache self, object key, object value, object ttl) except -1:
-    """Keep what was loaded in place of what is there; neither if it is too heavy to keep."""
-    try:
-        return put_spanned(self, key, value, span_of(self, ttl))
-    except ValueTooLarge:
-        return take(self, key, NULL)
+cdef object reload(MemoryCache self, Memoized owner, object key, object ttl, object function,
+                   tuple args, dict kwargs):
+    """Call anew and keep the result in place of what is there, unless the key was touched meanwhile;
+    neither is kept if it is too heavy."""
+    cdef uint64_t token, epoch = owner.epoch
+    cdef fc_change change
+    fc_token(self.c, fc_hash(<PyObject *>key), &token)
+    value = function(*args, **kwargs)
+    if owner.epoch == epoch:
+        fc_change_init(&change, self.c, <PyObject *>key, fc_hash(<PyObject *>key),
+                       <PyObject *>value, FC_PUT)
+        change.ttl = span_of(self, ttl)
+        change.token = &token
+        try:
+            put_change(self, <PyObject *>key, <PyObject *>value, &change, FC_PUT)
+        except ValueTooLarge:
+            take(self, key, NULL)
+    return value
+
+
+cdef int detach(MemoryCache self, object key) except -1:
+    """Let who asks for a key (MISSING: any) from now on load anew, and not join what is under way."""
+    if self.flights is not None:
+        self.flights.detach(key)
+    return 0
 
 
 cdef object flights_of(MemoryCache self):

@@ -81,7 +81,7 @@ cdef class Memoized:
         0
         """
         whole(self)
-        size = count_live(self.held) if self.prefix is None else len(own_keys(self))
+        size = self.held.currsize if self.prefix is None else len(own_keys(self))
         return CacheInfo(self.hits, self.misses, self.held.maxsize, size)
 
     def cache_parameters(self):
@@ -100,6 +100,7 @@ cdef class Memoized:
         """
         whole(self)
         self.epoch += 1
+        detach(self.held, MISSING)
         if self.prefix is None:
             clear(self.held)
         else:
@@ -121,9 +122,7 @@ cdef class Memoized:
         1
         """
         cdef object key = key_or_error(whole(self), args, kwargs)
-        value = self.function(*args, **kwargs)
-        store_anew(self.held, key, value, self.ttl)
-        return value
+        return reload(self.held, self, key, self.ttl, self.function, args, kwargs)
 
     def __reduce__(self):
         return self.__qualname__

@@ -24,6 +24,9 @@ cdef extern from "Python.h":
     int Py_EnterRecursiveCall(const char *where) except -1
     void Py_LeaveRecursiveCall() noexcept
 
+cdef extern from "math.h":
+    double copysign(double x, double y) noexcept
+
 cdef extern from "fc_memo.h":
     enum: FC_PARTS_MAX, FC_PARTS_DEPTH
     const uint64_t FC_PARTS_START
@@ -136,6 +139,14 @@ cdef PyObject *ready_part(PyObject *o, Py_hash_t *hash) except? NULL:
     return o
 
 
+cdef object own_key(object o, object kind, object found):
+    """What the `__frys_key__` of an object returns."""
+    if not hasattr(type(found), "__get__"):
+        raise TypeError(f"{kind.__name__}.__frys_key__ must be a method that returns a key, "
+                        f"not {type(found).__name__}")
+    return type(found).__get__(found, o, kind)()
+
+
 cdef object part_of(object o):
     """The part of any object; `_Unhashable` if its type has no hash."""
     cdef PyObject *found
@@ -145,17 +156,21 @@ cdef object part_of(object o):
     if found is not NULL:
         return <object>found
     cdef object kind = type(o)
-    if kind is tuple or kind is frozenset:
+    if kind is float:
+        return (float, "-0.0" if o == 0 and copysign(1.0, o) < 0 else o)
+    found = _PyType_Lookup(Py_TYPE(o), "__frys_key__")
+    if kind is tuple or kind is frozenset or kind is complex or found is not NULL:
         Py_EnterRecursiveCall(b" while making a key")
         try:
             if kind is tuple:
                 return (tuple, *[part_of(item) for item in <tuple>o])
-            return (frozenset, frozenset([part_of(item) for item in <frozenset>o]))
+            if kind is frozenset:
+                return (frozenset, frozenset([part_of(item) for item in <frozenset>o]))
+            if kind is complex:
+                return (complex, part_of(o.real), part_of(o.imag))
+            return (kind, part_of(own_key(o, kind, <object>found)))
         finally:
             Py_LeaveRecursiveCall()
-    found = _PyType_Lookup(Py_TYPE(o), "__frys_key__")
-    if found is not NULL:
-        return (kind, part_of((<object>found).__get__(o, kind)()))
     if fc_rule_of(<PyObject *>o) == FC_UNHASHABLE:
         raise _Unhashable(kind)
     return (kind, o)

@@ -11,12 +11,12 @@ cdef int refuse(object function) except -1:
         raise TypeError(f"memoize needs a callable, not {type(function).__name__}; "
                         f"options are passed by name")
     for face in (function, type(function).__call__):
-        for kind, fits in (("coroutine", iscoroutinefunction),
-                           ("asynchronous generator", isasyncgenfunction),
-                           ("generator", isgeneratorfunction)):
+        for kind, fits in (("a coroutine", iscoroutinefunction),
+                           ("an asynchronous generator", isasyncgenfunction),
+                           ("a generator", isgeneratorfunction)):
             if fits(face):
-                raise TypeError(f"memoize cannot keep what a {kind} function returns: it can be "
-                                f"used only once")
+                raise TypeError(f"memoize cannot keep what {kind} function returns: it can be used "
+                                f"only once")
     return 0
 
 
@@ -119,6 +119,7 @@ def memoize(fn=None, /, *, max_entries=128, max_size_bytes=None, policy="lru", t
     >>> double(4), double(4), double.cache_info().hits
     (8, 8, 1)
     """
+    weigher = {"sizeof": only_sizeof("memoize", weigher)}
     if fn is None:
         return partial(memoize, max_entries=max_entries, max_size_bytes=max_size_bytes,
                        policy=policy, ttl=ttl, idle=idle, name=name, key=key, ignore=ignore,

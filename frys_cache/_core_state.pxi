@@ -20,11 +20,13 @@ cdef object whole_number(object value, str name):
     return value
 
 
-cdef object only_sizeof(dict options):
+cdef object only_sizeof(str where, dict options):
     """`sizeof`, which is an operator of Cython and cannot be an argument's name there."""
     weigher = options.pop("sizeof", None)
     if options:
-        raise TypeError(f"__init__() got an unexpected keyword argument {next(iter(options))!r}")
+        name = next(iter(options))
+        hint = "; did you mean max_entries?" if name == "maxsize" else ""
+        raise TypeError(f"{where}() got an unexpected keyword argument {name!r}{hint}")
     return weigher
 
 
@@ -41,7 +43,7 @@ cdef int configure(MemoryCache self, object max_entries, object max_size_bytes, 
     cdef const fc_policy *chosen
     cdef fc_turn *turn
     cdef fc_limits limits
-    cdef int64_t span
+    cdef int64_t span, now
     cdef bint by_subclass
     max_entries = whole_number(max_entries, "max_entries")
     max_size_bytes = whole_number(max_size_bytes, "max_size_bytes")
@@ -77,13 +79,15 @@ cdef int configure(MemoryCache self, object max_entries, object max_size_bytes, 
             tell_all(self, turn)  # to the listener that is about to go
     while self.c.readers is not NULL:
         await_readers(self)
-    if self.c.store.count:
+    now = read_clock(clock)
+    if self.c.store.count or self.c.readers is not NULL:
         raise RuntimeError("the cache was filled while __init__ emptied it")
     by_subclass = (weigher is None and max_size_bytes is not None
                    and getattr(type(self), "getsizeof", None) is not None)
     if fc_cache_configure(self.c, chosen, &limits, span, clock is not None,
                           by_subclass or weigher is not None or clock is not None) != 0:
         raise MemoryError
+    self.c.now = now
     self.bound = max_entries
     self.bound_bytes = max_size_bytes
     self.policy_name = policy

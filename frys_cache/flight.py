@@ -28,6 +28,7 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from frys_cache.errors import DeadlockError
+from frys_cache.types import MISSING
 
 __all__ = ["ABANDONED", "Abandoned", "Flight", "Flights", "board_with_room"]
 
@@ -262,6 +263,17 @@ class Flights:
             mine.abandon()
             raise
         return found, found is mine
+
+    def detach(self, key: object = MISSING) -> None:
+        """Let who boards from now on load anew: a flight of this key (or any) is out of date.
+
+        Who waits for it already gets what it brings.
+        """
+        under_way = self._under_way
+        if key is MISSING:
+            under_way.clear()
+        elif under_way:
+            under_way.pop(Flight(under_way, key), None)
 
     @staticmethod
     def _first_of(mine: Flight) -> Flight:
