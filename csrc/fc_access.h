@@ -111,6 +111,25 @@ fc_contains(fc_cache *c, PyObject *key)
     return found;
 }
 
+/* What an entry has left of its life: FC_HIT and nanoseconds, or FC_NEVER; FC_MISS; FC_ERROR. */
+static inline int
+fc_time_left(fc_cache *c, PyObject *key, Py_hash_t hash, int64_t *left)
+{
+    uint32_t at;
+    int found;
+    FC_LOCK(c);
+    found = fc_find(c, key, hash, &at);
+    if (found == FC_HIT && !fc_is_live(c, at)) {
+        found = FC_MISS;
+    }
+    if (found == FC_HIT) {
+        const fc_entry *e = &c->store.slab.entries[at];
+        *left = e->flags & FC_ENTRY_TIMED ? e->expiry - fc_now(c) : FC_NEVER;
+    }
+    FC_UNLOCK(c);
+    return found;
+}
+
 /* ---- iterate ------------------------------------------------------------------------------ */
 
 /* Note where all entries are, in order; the caller frees it with PyMem_Free.  NULL: no memory. */
@@ -146,6 +165,37 @@ fc_count_live(const fc_cache *c)
         count += fc_is_live(c, at);
     }
     return count;
+}
+
+/* What a copy takes over of an entry beside key and value. */
+typedef struct fc_standing {
+    uint64_t weight;
+    int64_t end,
+        left; /* nanoseconds until its ttl is over, and until it is over at all; FC_NEVER */
+    fc_memo memo;
+} fc_standing;
+
+/* Read it, if the entry is still there. */
+static inline bool
+fc_fetch_standing(fc_cache *c, fc_ref ref, fc_standing *standing)
+{
+    fc_store *s = &c->store;
+    bool there;
+    memset(standing, 0, sizeof *standing);
+    FC_LOCK(c);
+    there = fc_slab_holds(&s->slab, ref.index, ref.serial);
+    if (there) {
+        const fc_entry *e = &s->slab.entries[ref.index];
+        int64_t now = fc_now(c), end = fc_deadline_end(s, ref.index);
+        standing->weight = fc_store_weight(s, ref.index);
+        standing->end = end == FC_NEVER ? end : end - now;
+        standing->left = e->flags & FC_ENTRY_TIMED ? e->expiry - now : FC_NEVER;
+        if (s->policy->save != NULL) {
+            s->policy->save(s, ref.index, &standing->memo);
+        }
+    }
+    FC_UNLOCK(c);
+    return there;
 }
 
 /* New references to what such an entry holds, if it is still there; NULL asks for neither. */

@@ -23,27 +23,13 @@ cdef list export(MemoryCache self):
     """All entries that are not over, the next victim first."""
     cdef list entries = []
     cdef _Iterator i = iterate(self, ITEMS, False)
-    cdef fc_store *s = &self.c.store
-    cdef int64_t now = fc_now(self.c), end, expiry
-    cdef uint64_t weight
-    cdef fc_memo memo
-    cdef fc_ref ref
+    cdef fc_standing e
     for pair in i:
-        ref = i.refs[i.at - i.step]
         # Making the pair may have run the collector, and foreign code.
-        if not fc_slab_holds(&s.slab, ref.index, ref.serial):
-            continue
-        end = fc_deadline_end(s, ref.index)
-        expiry = s.slab.entries[ref.index].expiry
-        if not s.slab.entries[ref.index].flags & FC_ENTRY_TIMED:
-            expiry = FC_NEVER
-        weight = fc_store_weight(s, ref.index)
-        memset(&memo, 0, sizeof(memo))
-        if s.policy.save is not NULL:
-            s.policy.save(s, ref.index, &memo)
-        standing = (memo.uses, memo.rank, memo.age, memo.cost, memo.list, memo.bits)
-        entries.append((*pair, weight, None if end == FC_NEVER else end - now,
-                        None if expiry == FC_NEVER else expiry - now, standing))
+        if fc_fetch_standing(self.c, i.refs[i.at - i.step], &e):
+            memo = (e.memo.uses, e.memo.rank, e.memo.age, e.memo.cost, e.memo.list, e.memo.bits)
+            entries.append((*pair, e.weight, None if e.end == FC_NEVER else e.end,
+                            None if e.left == FC_NEVER else e.left, memo))
     return entries
 
 

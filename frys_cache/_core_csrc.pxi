@@ -6,8 +6,7 @@ cdef extern from "policy/all.h" nogil:
         double rank, age, cost
         uint8_t list, bits
     ctypedef struct fc_policy:
-        void (*save)(const fc_store *s, uint32_t at, fc_memo *memo) noexcept
-        bint weighs
+        pass
     ctypedef struct fc_policy_name:
         const char *name
     fc_policy_name *FC_POLICIES
@@ -33,7 +32,6 @@ cdef extern from "fc_empty.h":
     ctypedef struct fc_store:
         fc_slab slab
         fc_wheel wheel
-        const fc_policy *policy
         bint weighed
         uint64_t weight, max_weight
         uint32_t count
@@ -47,7 +45,11 @@ cdef extern from "fc_empty.h":
         size_t count
         bint audience
     ctypedef struct fc_ref:
-        uint32_t index, serial
+        pass
+    ctypedef struct fc_standing:
+        uint64_t weight
+        int64_t end, left
+        fc_memo memo
     ctypedef struct fc_turn:
         unsigned long depth
         fc_exits exits
@@ -80,14 +82,12 @@ cdef extern from "fc_empty.h":
                            int64_t ttl, bint clocked, bint foreign) noexcept
     void fc_cache_free(fc_cache *c) noexcept
     int64_t fc_now(const fc_cache *c) noexcept
-    bint fc_slab_holds(const fc_slab *s, uint32_t at, uint32_t serial) noexcept
-    uint64_t fc_store_weight(const fc_store *s, uint32_t at) noexcept
-    int64_t fc_deadline_end(const fc_store *s, uint32_t at) noexcept
 
     # Those that say `except` have set an exception; FC_BUSY means: await_readers, then again.
     Py_hash_t fc_hash(PyObject *key) except -1
     int fc_probe(const fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t *place) noexcept nogil
-    int fc_find(fc_cache *c, PyObject *key, Py_hash_t hash, uint32_t *place) except -1
+    int fc_time_left(fc_cache *c, PyObject *key, Py_hash_t hash, int64_t *left) except -1
+    bint fc_fetch_standing(fc_cache *c, fc_ref ref, fc_standing *standing) noexcept
     bint fc_is_live(const fc_cache *c, uint32_t at) noexcept nogil
     PyObject *fc_get(fc_cache *c, PyObject *key) except? NULL
     PyObject *fc_peek(fc_cache *c, PyObject *key) except? NULL

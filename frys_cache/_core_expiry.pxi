@@ -105,14 +105,12 @@ cdef bint touch(MemoryCache self, object key, object ttl) except -1:
 
 
 cdef object time_left(MemoryCache self, object key):
-    cdef uint32_t at
-    cdef fc_entry *e
+    cdef int64_t left
     cdef Py_hash_t hash = fc_hash(<PyObject *>key)
     tick(self)
-    if fc_find(self.c, <PyObject *>key, hash, &at) != FC_HIT or not fc_is_live(self.c, at):
+    if fc_time_left(self.c, <PyObject *>key, hash, &left) != FC_HIT:
         raise KeyError(key)
-    e = &self.c.store.slab.entries[at]
-    return (e.expiry - fc_now(self.c)) / 1e9 if e.flags & FC_ENTRY_TIMED else None
+    return None if left == FC_NEVER else left / 1e9
 
 
 cdef int64_t span_until(MemoryCache self, object deadline) except? -1:
