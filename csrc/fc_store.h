@@ -63,7 +63,9 @@ fc_store_enlist(fc_store *s, uint32_t list, uint32_t at)
 {
     s->slab.entries[at].list = (uint8_t)list;
     s->list_count[list]++;
-    s->list_weight[list] += fc_store_weight(s, at);
+    if (FC_UNLIKELY(s->weighed)) {
+        s->list_weight[list] += s->weights[at];
+    }
 }
 
 FC_INLINE void
@@ -86,7 +88,9 @@ fc_store_unlink(fc_store *s, uint32_t at)
     uint32_t list = s->slab.entries[at].list;
     fc_list_remove(s->slab.entries, at);
     s->list_count[list]--;
-    s->list_weight[list] -= fc_store_weight(s, at);
+    if (FC_UNLIKELY(s->weighed)) {
+        s->list_weight[list] -= s->weights[at];
+    }
 }
 
 /* The oldest of a list that is not the spare, or FC_NIL. */
@@ -220,7 +224,7 @@ fc_store_settle(fc_store *s, const fc_policy *policy, uint32_t at, const fc_inco
     e->list = e->bits = 0;
     e->flags = in->flags;
     s->inserts++;
-    if (s->weighed) {
+    if (FC_UNLIKELY(s->weighed)) {
         s->weights[at] = in->weight;
         s->weight += in->weight;
     }
@@ -246,7 +250,7 @@ FC_INLINE void
 fc_store_unsettle(fc_store *s, const fc_policy *policy, uint32_t at, fc_cause cause)
 {
     policy->on_remove(s, at, cause);
-    if (s->weighed) {
+    if (FC_UNLIKELY(s->weighed)) {
         s->weight -= s->weights[at];
         s->weights[at] = 0;
     }
