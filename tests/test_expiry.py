@@ -296,8 +296,8 @@ def test_clear_forgets_deadlines(clock):
 def test_mass_expiry_no_call_takes_long():
     """Catch a get or put that pays for a million entries that ended at once."""
     clock = FakeClock()
-    cache = MemoryCache(1_000_000, clock=clock)
-    count = 200_000
+    cache = MemoryCache(2_000_000, clock=clock)
+    count = 1_000_000
     cache.put_many([(key, None) for key in range(count)], ttl=60)
     clock.advance(100)
     slowest = []
@@ -306,7 +306,7 @@ def test_mass_expiry_no_call_takes_long():
         cache.put(-1 - turn, turn)
         cache.get(turn)
         slowest.append(time.thread_time_ns() - start)
-    # The machine may hiccup: a whole drain would be 20 ms, and not once.
-    assert sorted(slowest)[-3] < 2_000_000
+    # The machine may hiccup twice: a whole drain would be 100 ms.
+    assert sorted(slowest)[-3] < 1_000_000
     assert len(cache) == 3000
     cache._check()
