@@ -8,8 +8,9 @@
  * A policy has for each entry: prev, next, list and bits of fc_entry; FC_LISTS lists with their
  * sentinels and counts; and s->state for whatever else (sketch, ghost keys, shadow caches), made
  * in open and grown in reserve, the only two that may allocate and fail.  fc_store_weight tells an
- * entry's weight.  No function of a policy
- * runs foreign code, and none changes the table. */
+ * entry's weight.  What a policy draws or mixes comes from s->seed, which is random for each store,
+ * so that keys crafted for one are harmless in another.  No function of a policy runs foreign code,
+ * and none changes the table. */
 #ifndef FC_POLICY_H
 #define FC_POLICY_H
 
@@ -26,6 +27,13 @@ typedef struct fc_memo {
     double rank, age, cost;
     uint8_t list, bits;
 } fc_memo;
+
+/* What a policy has learned that is not of one entry, which a copy takes over before the first
+ * entry; what a policy does not have stays 0. */
+typedef struct fc_learned {
+    uint64_t draw; /* state of its stream of random numbers */
+    double share;  /* of the cache that it has settled on */
+} fc_learned;
 
 /* What comes in: a new entry, or another value for one. */
 typedef struct fc_incoming {
@@ -49,9 +57,12 @@ typedef struct fc_policy {
     /* Another value, whose weight is noted; by default this is a hit. */
     void (*on_write)(struct fc_store *s, uint32_t at, const fc_incoming *in);
     void (*save)(const struct fc_store *s, uint32_t at, fc_memo *memo); /* memo is zeroed */
-    int (*open)(struct fc_store *s);    /* make s->state; FC_NOMEM */
-    void (*close)(struct fc_store *s);  /* free s->state */
-    int (*reserve)(struct fc_store *s); /* make s->state fit the slab's room; FC_NOMEM */
+    void (*learned)(const struct fc_store *s, fc_learned *learned); /* learned is zeroed */
+    void (*learn)(struct fc_store *s, const fc_learned *learned);
+    int (*open)(struct fc_store *s);     /* make s->state; FC_NOMEM */
+    void (*close)(struct fc_store *s);   /* free s->state */
+    int (*reserve)(struct fc_store *s);  /* make s->state fit the slab's room; FC_NOMEM */
+    void (*rebound)(struct fc_store *s); /* the bounds have changed; all entries fit the new ones */
     /* Write all entries, the next victim first; by default list 0, then 1, ..., each from old to
      * young. */
     void (*order)(const struct fc_store *s, uint32_t *out);

@@ -74,13 +74,13 @@ typedef struct fc_cache {
     FC_LOCK_FIELD
 } fc_cache;
 
-/* For an empty cache: another policy, bounds, and lifetime; the counters start at zero. */
+/* For an empty cache: another policy, bounds, lifetime and seed; the counters start at zero. */
 static inline int
-fc_cache_configure(fc_cache *c, const fc_policy *policy, const fc_limits *limits, int64_t ttl,
-                   bool clocked, bool foreign)
+fc_cache_configure(fc_cache *c, const fc_policy *policy, const fc_limits *limits, uint64_t seed,
+                   int64_t ttl, bool clocked, bool foreign)
 {
     fc_store fresh;
-    if (fc_store_init(&fresh, &c->alloc, policy, limits, c->store.seed) != FC_OK) {
+    if (fc_store_init(&fresh, &c->alloc, policy, limits, seed) != FC_OK) {
         return FC_NOMEM;
     }
     fresh.timed |= ttl != FC_NEVER;

@@ -310,6 +310,24 @@ fc_store_fits(const fc_store *s, uint32_t entries, uint64_t weight)
            weight <= s->max_weight - s->weight;
 }
 
+/* What the policy has learned, for a copy; and its taking over. */
+static inline void
+fc_store_learned(const fc_store *s, fc_learned *learned)
+{
+    memset(learned, 0, sizeof *learned);
+    if (s->policy->learned != NULL) {
+        s->policy->learned(s, learned);
+    }
+}
+
+static inline void
+fc_store_learn(fc_store *s, const fc_learned *learned)
+{
+    if (s->policy->learn != NULL) {
+        s->policy->learn(s, learned);
+    }
+}
+
 /* Write the places of all entries to out (s->count of them), the next victim first. */
 static inline void
 fc_store_order(const fc_store *s, uint32_t *out)

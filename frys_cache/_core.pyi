@@ -56,6 +56,7 @@ HOOK_REMOVE: Final[int]
 HOOK_EVICT: Final[int]
 POLICIES: Final[tuple[str, ...]]
 
+def _fix_seeds(number: int) -> None: ...
 def _rehome(home: type[Any], final: type[Any]) -> None: ...
 
 class CacheKeys(KeysView[_K]):

@@ -58,6 +58,12 @@ POLICIES = tuple([FC_POLICIES[i].name.decode() for i in range(<int>FC_POLICIES_C
 cdef uint64_t seeds = int.from_bytes(os.urandom(8), "little")
 
 
+def _fix_seeds(number):
+    """Draw the seeds of caches made from now on from this number, for runs that can be repeated."""
+    global seeds
+    seeds = number
+
+
 @cython.trashcan(True)
 cdef class MemoryCache:
     """MemoryCache(max_entries=None, *, max_size_bytes=None, policy='lru', ttl=None, idle=None,
@@ -97,8 +103,8 @@ cdef class MemoryCache:
 
     def __init__(self, max_entries=None, *, max_size_bytes=None, policy="lru", ttl=None,
                  idle=None, on_evict=None, clock=None, **weigher):
-        configure(self, max_entries, max_size_bytes, policy, ttl, idle, only_sizeof("__init__", weigher),
-                  on_evict, clock)
+        configure(self, max_entries, max_size_bytes, policy, ttl, idle,
+                  only_sizeof("__init__", weigher), on_evict, clock, self.c.store.seed)
 
     def __dealloc__(self):
         if self.c is not NULL:

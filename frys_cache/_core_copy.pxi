@@ -12,10 +12,13 @@ def _remake(cls):
 
 cdef object get_state(MemoryCache self, bint whole):
     """Options, entries in victim order if asked for, and what a subclass has added."""
+    cdef fc_learned learned
+    fc_store_learned(&self.c.store, &learned)
     options = {"max_entries": self.bound, "max_size_bytes": self.bound_bytes,
                "policy": self.policy_name, "ttl": self.ttl_given, "idle": self.idle_given,
                "sizeof": self.weigher, "on_evict": self.listener, "clock": self.clock,
-               "hooks": self.watch & ~(WATCH_LISTENER | WATCH_UNMADE)}
+               "hooks": self.watch & ~(WATCH_LISTENER | WATCH_UNMADE),
+               "seed": self.c.store.seed, "learned": (learned.draw, learned.share)}
     return options, export(self) if whole else None, object.__getstate__(self)
 
 
@@ -75,13 +78,17 @@ cdef object duplicate(MemoryCache self, list sources):
 
 cdef int refill(MemoryCache self, dict options, list sources, object attributes) except -1:
     """Configure, fill, and only then turn hooks and listener on."""
+    cdef fc_learned learned
     listener = options["on_evict"]
     hooks = options["hooks"]
+    learned.draw, learned.share = options["learned"]
     check_callable(listener, "on_evict")
     set_hooks(self, 0)
     self.watch &= ~WATCH_LISTENER
     configure(self, options["max_entries"], options["max_size_bytes"], options["policy"],
-              options["ttl"], options["idle"], options["sizeof"], None, options["clock"])
+              options["ttl"], options["idle"], options["sizeof"], None, options["clock"],
+              options["seed"])
+    fc_store_learn(&self.c.store, &learned)
     tick(self)
     for source in sources:
         if isinstance(source, MemoryCache):

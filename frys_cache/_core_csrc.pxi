@@ -5,6 +5,9 @@ cdef extern from "policy/all.h" nogil:
         uint64_t uses
         double rank, age, cost
         uint8_t list, bits
+    ctypedef struct fc_learned:
+        uint64_t draw
+        double share
     ctypedef struct fc_policy:
         pass
     ctypedef struct fc_policy_name:
@@ -36,6 +39,7 @@ cdef extern from "fc_empty.h":
         uint64_t weight, max_weight
         uint32_t count
         uint64_t hits, misses, inserts, evictions, expirations
+        uint64_t seed
     ctypedef struct fc_exit:
         PyObject *key
         PyObject *value
@@ -77,9 +81,11 @@ cdef extern from "fc_empty.h":
     ctypedef enum fc_mode: FC_PUT, FC_PUT_NEW, FC_PUT_OLD
 
     uint64_t fc_hash_next(uint64_t *state) noexcept
+    void fc_store_learned(const fc_store *s, fc_learned *learned) noexcept
+    void fc_store_learn(fc_store *s, const fc_learned *learned) noexcept
     fc_cache *fc_cache_new(const fc_policy *policy, uint64_t seed) noexcept
     int fc_cache_configure(fc_cache *c, const fc_policy *policy, const fc_limits *limits,
-                           int64_t ttl, bint clocked, bint foreign) noexcept
+                           uint64_t seed, int64_t ttl, bint clocked, bint foreign) noexcept
     void fc_cache_free(fc_cache *c) noexcept
     int64_t fc_now(const fc_cache *c) noexcept
 

@@ -38,7 +38,7 @@ cdef int check_callable(object value, str name) except -1:
 
 cdef int configure(MemoryCache self, object max_entries, object max_size_bytes, object policy,
                    object ttl, object idle, object weigher, object on_evict,
-                   object clock) except -1:
+                   object clock, uint64_t seed) except -1:
     """Check all arguments, then take them: what __init__ does, and may do again."""
     cdef const fc_policy *chosen
     cdef fc_turn *turn
@@ -84,7 +84,7 @@ cdef int configure(MemoryCache self, object max_entries, object max_size_bytes, 
         raise RuntimeError("the cache was filled while __init__ emptied it")
     by_subclass = (weigher is None and max_size_bytes is not None
                    and getattr(type(self), "getsizeof", None) is not None)
-    if fc_cache_configure(self.c, chosen, &limits, span, clock is not None,
+    if fc_cache_configure(self.c, chosen, &limits, seed, span, clock is not None,
                           by_subclass or weigher is not None or clock is not None) != 0:
         raise MemoryError
     self.c.now = now
