@@ -32,7 +32,8 @@ _Static_assert(sizeof(fc_entry) == 48 || sizeof(void *) != 8, "an entry is 48 by
 
 enum {
     FC_ENTRY_CONTAINER = 1, /* key or value may be part of a reference cycle */
-    FC_ENTRY_TIMED = 2      /* it has a deadline, and is filed in the wheel */
+    FC_ENTRY_TIMED = 2,     /* it has a deadline, and is filed in the wheel */
+    FC_ENTRY_SAMPLED = 4    /* the policy watches it closely */
 };
 
 typedef struct fc_slab {

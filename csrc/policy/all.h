@@ -7,6 +7,7 @@
 #include "lru.h"
 #include "size.h"
 #include "slru.h"
+#include "tinylfu.h"
 
 typedef struct fc_policy_name {
     const char *name;
@@ -14,8 +15,8 @@ typedef struct fc_policy_name {
 } fc_policy_name;
 
 static const fc_policy_name FC_POLICIES[] = {
-    {"lru", &FC_LRU},   {"fifo", &FC_FIFO}, {"lfu", &FC_LFU},
-    {"slru", &FC_SLRU}, {"size", &FC_SIZE}, {"auto", &FC_LRU},
+    {"lru", &FC_LRU},   {"fifo", &FC_FIFO},       {"lfu", &FC_LFU},      {"slru", &FC_SLRU},
+    {"size", &FC_SIZE}, {"tinylfu", &FC_TINYLFU}, {"auto", &FC_TINYLFU},
 };
 
 #define FC_POLICIES_COUNT (sizeof FC_POLICIES / sizeof *FC_POLICIES)
