@@ -9,6 +9,7 @@ In a statement `c` is the cache, `k` a key, `v` a value, `b` a batch: a list of 
 a mapping for `put_many`, a list of pairs for `put_pairs`.
 """
 
+import dataclasses
 import functools
 import importlib
 import operator
@@ -101,13 +102,18 @@ def _memory(module):
     return Contender("MemoryCache", module.MemoryCache, OURS, "frys-cache")
 
 
-def _options(name, **options):
+def _moka_tinylfu(module):
+    make = lambda n: module.Moka(n, policy="tiny_lfu")  # noqa: E731
+    return dataclasses.replace(_moka(module), name="moka-py tiny_lfu", make=make)
+
+
+def _options(name, *, spare=1, **options):
     """Return the adapter of a FrysCache with further options."""
 
     def adapter(module):
         # The bound by bytes is one that is never reached.
         make = lambda n: module.FrysCache(n, **{"policy": "lru"} | options)  # noqa: E731
-        return Contender(name, make, OURS, "frys-cache")
+        return Contender(name, make, OURS, "frys-cache", spare)
 
     return ("frys_cache", adapter)
 
@@ -127,8 +133,13 @@ ADAPTERS = {
     "MemoryCache": ("frys_cache", _memory),
     "FrysCache": ("frys_cache", _frys),
 }
+# Those that admit by frequency, as the policy auto does.
+TINYLFU = ("theine", "moka-py tiny_lfu")
 # The same cache with options, measured against it or against dict; not in the table of contenders.
 VARIANTS = {
+    "moka-py tiny_lfu": ("moka_py", _moka_tinylfu),
+    "auto": _options("auto", policy="auto"),
+    "auto, four times the room": _options("auto, four times the room", policy="auto", spare=4),
     "ttl": _options("ttl", ttl=3600),
     "idle": _options("idle", idle=3600),
     "bytes": _options("bytes", max_size_bytes=1 << 40),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import memory
 import workloads
-from contenders import contender, contenders, peers_with
+from contenders import TINYLFU, contender, contenders, peers_with
 from timing import Comparison, Spread, compare
 
 import frys_cache
@@ -127,6 +127,18 @@ def option_figures():
             deal = workloads.small(contender(name), plain, "getitem", "str", orders=orders)
             limit = bound if orders == 1 else None
             yield Figure(f"c[k] hit, {name}{variant}", timed(deal, "dict"), limit)
+    for name, label, bound in (
+        ("auto, four times the room", "auto, room for 4 times as many", 1.3),
+        ("auto", "auto, exactly full", 1.5),
+    ):
+        for kind in ("bytes", "str"):
+            for variant, orders in (("", 1), (", orders vary", 25)):
+                deal = workloads.small(contender(name), plain, "getitem", kind, orders=orders)
+                limit = bound if orders == 1 else None
+                yield Figure(f"c[k] hit, {label}, {kind}{variant}", timed(deal, "dict"), limit)
+    for peer in TINYLFU:
+        deal = workloads.insertion(contender("auto"), contender(peer), "str", asked=True)
+        yield Figure(f"miss, put and evict, auto, {peer}", timed(deal, peer, 9), 0.5)
     deal = workloads.small(workloads.beside_others(bare), bare, "getitem", "str")
     yield Figure("c[k] hit, no ttl beside some that have", timed(deal, "without"), 1.05)
     deal = workloads.small(contender("bytes"), bare, "set", "bytes", payload=True)
@@ -135,7 +147,7 @@ def option_figures():
     yield Figure("insert + evict, bounded by bytes too", timed(deal, "without"), 1.5)
     deal = workloads.large_puts("c.put(k, v, ttl=60)", "c.put(k, v)", bare)
     yield Figure("put with ttl, 1,000,000 entries", timed(deal, "without", 1, 9), 1.3)
-    for name, bound in (("ttl", 12.0), ("bytes", 8.0)):
+    for name, bound in (("ttl", 12.0), ("bytes", 8.0), ("auto", 24.0 + 262144 / workloads.LARGE)):
         # A full cache that has evicted nothing yet has holes of 0.2 bytes per entry in the heap.
         for label, state, limit in (("filled once", "full", None), ("at work", "churned", bound)):
             measure = functools.partial(extra, name, state)

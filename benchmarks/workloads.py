@@ -127,8 +127,12 @@ def memoized(ours, baseline, kind, arguments="k"):
     return deal
 
 
-def insertion(contender, baseline, kind="bytes", *, capacity=SMALL, stream=SMALL, payload=False):
+def insertion(
+    contender, baseline, kind="bytes", *, capacity=SMALL, stream=SMALL, payload=False, asked=False
+):
     """Return a deal of inserting new keys at capacity; `payload`: values are bytes.
+
+    `asked`: each key is looked for first, and missed.
 
     `dict` begins every stream empty; a cache stays full, and evicts one entry per key.
     """
@@ -142,7 +146,10 @@ def insertion(contender, baseline, kind="bytes", *, capacity=SMALL, stream=SMALL
         streams *= max(OPERATIONS // len(keys), 1)
 
         def side(who):
-            loop = compile_loop(FRESH, who.ops["set"] if who else "pass")
+            statement = who.ops["set"] if who else "pass"
+            if who is not None and asked:
+                statement = f"{who.ops['get']}; {statement}"
+            loop = compile_loop(FRESH, statement)
             make = dict
             if who is not None and who.name != "dict":
                 values = make_payloads(capacity) if payload else make_values(capacity)

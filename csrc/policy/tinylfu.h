@@ -3,23 +3,27 @@
  * A newcomer has to be asked for more often than what would go for it (window.h).  How large the
  * window should be depends on the traffic: with 1 % scans and loops leave the rest alone, with 99 %
  * this is lru.  So five small shadow caches of keys alone, one for each share, see the same sample of
- * all keys; the share whose shadow had the best hit ratio over a while is taken.
+ * all keys; the share whose shadow had the best hit ratio over a while is taken.  The sample is by
+ * key, 1 in a power of two, which keeps the pattern of reuse (Waldspurger, Saemundsson, Ahmad and
+ * Park, "Cache modeling and optimization using miniature simulations", 2017).
  *
- * Every use and every insertion counts in the sketch, which is halved after ten times as many additions
- * as there are entries (Einziger, Friedman and Manes 2017).  An entry that has itself added 15 since then
- * skips it: its counters are full.  Nothing is halved while nothing is evicted, and the shadows rest while
- * nothing comes or goes: a hit in a cache that holds all that is asked for costs little more than with lru.
- * The sample is by key, 1 in a power of two, which keeps the pattern of reuse (miniature simulation:
- * Waldspurger, Saemundsson, Ahmad and Park, "Cache modeling and optimization using miniature
- * simulations", 2017).
+ * Every use and every insertion counts in the sketch, which is halved after ten times as many
+ * additions as there are entries (Einziger, Friedman and Manes, "TinyLFU", 2017), but not before
+ * something was evicted.  Two things make a hit in a cache that holds all that is asked for cost
+ * little more than with lru: an entry that has itself added 15 since the last halving skips the
+ * sketch, as its counters are full; and the shadows rest while nothing comes in.
  *
- * Cost: O(1) amortized, a hit twice that of lru where all kinds of hits are mixed; 16 to 32 bytes per
- * entry for the sketch (whose halving touches all of it), and up to 240 KiB for the shadows.
+ * Cost: O(1) amortized, a hit twice that of lru where the shadows are at work; 16 to 32 bytes per
+ * entry for the sketch, whose halving touches all of it, and up to 220 KiB for the shadows (twice
+ * that where weights bound).
  *
- * Right nearly everywhere: the best mean hit ratio of all policies here, and never far from the best one.
+ * Right nearly everywhere: the best mean hit ratio of all policies here, and never far from the best.
  *
- * Not chosen: climbing towards a better window step by step (it needs tens of steps to arrive; 5 points less);
- * a deferred buffer of hits (no gain in C); a doorkeeper before the sketch (one more table to clear). */
+ * A copy takes over the estimates of its entries, the share and the random numbers, but not what the
+ * sketch knows of other keys, nor the shadows.
+ *
+ * Not chosen: climbing to a better window step by step (it needs tens of steps to arrive; 5 points
+ * less); a deferred buffer of hits (no gain in C); a doorkeeper before the sketch (one more table). */
 #ifndef FC_POLICY_TINYLFU_H
 #define FC_POLICY_TINYLFU_H
 

@@ -1,23 +1,23 @@
 /* window.h - a window of newcomers before a main part that admits by frequency: W-TinyLFU.
  *
- * Three lists, each from cold to hot.  A newcomer comes into the window (list 1).  What overflows
- * the window goes to the hot end of probation (list 0), and where something has to go, the first
- * that overflowed is the candidate: it stays if its estimate in the sketch is above that of the coldest
- * on probation by more than one, and that one goes; otherwise the candidate goes.  By more than one,
- * since the request that brought the candidate has counted, while the other may be about to be asked for:
- * in a loop over more keys than fit, all are equal but for that one.  A use promotes from probation to the protected list (list 2), which has at most four fifths of the main part;
- * what overflows that goes back to the hot end of probation (Einziger, Friedman and Manes, "TinyLFU:
- * a highly efficient cache admission policy", 2017).
+ * Three lists, each from cold to hot.  A newcomer comes into the window (list 1).  What overflows the
+ * window goes to the hot end of probation (list 0), and where something has to go, the first that
+ * overflowed is the candidate: if its estimate in the sketch is above that of the coldest on
+ * probation by more than one, that one goes, otherwise the candidate.  A use promotes from probation
+ * to the protected list (list 2), which has at most four fifths of the main part; what overflows that
+ * goes back to the hot end of probation (Einziger, Friedman and Manes, "TinyLFU: a highly efficient
+ * cache admission policy", 2017).
  *
- * By weight, a candidate is compared with all that would have to go for it together.
+ * By more than one, since the request that brought the candidate has counted, while the other may be
+ * about to be asked for: in a loop over more keys than fit all counts are equal but for that one.  By
+ * weight, a candidate is compared with all that would have to go for it together.
  *
  * Whoever can predict the counters could keep a candidate out for ever by making the victim look
  * popular.  So a candidate that loses, but is itself warm, is let in once in 128 times.
  *
- * Cost: O(1) amortized.  Shares hold after each operation but for a while after they changed: an
- * operation moves at most WINDOW_STEPS entries.
- *
- * The sketch is somebody else's, who counts; this file only reads it. */
+ * Cost: O(1) amortized.  The shares hold after each operation, but for a while after they changed: an
+ * operation moves at most WINDOW_STEPS entries.  The sketch is somebody else's, who counts; here it
+ * is only read. */
 #ifndef FC_POLICY_WINDOW_H
 #define FC_POLICY_WINDOW_H
 
