@@ -139,7 +139,7 @@ cdef class _Trace:
             self.r.is_unsigned = above
             self.r.count = len(view)
         else:
-            self.read_keys(keys if type(keys) is list else list(keys))
+            self.read_keys(list(keys))  # our own: hashing may run foreign code
         if self.r.count > FC_TRACE_MAX:
             raise ValueError(f"a trace has at most {FC_TRACE_MAX} requests, not {self.r.count}")
         self.r.ids = self.ids
@@ -151,7 +151,7 @@ cdef class _Trace:
             count = len(view)
             self.sizes = copy_ints(view, &above)
         else:
-            sizes = sizes if type(sizes) is list else list(sizes)
+            sizes = list(sizes)
             count = len(sizes)
             self.read_sizes(sizes)
         if count != self.r.count:
