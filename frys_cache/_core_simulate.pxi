@@ -128,9 +128,9 @@ cdef class _Trace:
     cdef uint32_t unique
     cdef int64_t total
 
-    def __init__(self, keys, sizes):
+    def __init__(self, keys, sizes, bint numbered):
         cdef bint above = False
-        cdef size_t count
+        cdef size_t count, at
         if self.ids is not NULL:
             raise RuntimeError("a trace is made once")
         view = int_buffer(keys)
@@ -143,6 +143,11 @@ cdef class _Trace:
         if self.r.count > FC_TRACE_MAX:
             raise ValueError(f"a trace has at most {FC_TRACE_MAX} requests, not {self.r.count}")
         self.r.ids = self.ids
+        if numbered:
+            self.number()
+            for at in range(self.r.count):
+                self.ids[at] = self.numbers[at]
+            self.r.is_unsigned = False
         if sizes is None:
             return
         above = False

@@ -76,9 +76,19 @@ class Trace:
 
     __slots__ = ("_trace",)
 
-    def __init__(self, keys: Iterable[Hashable], sizes: Iterable[int] | None = None) -> None:
-        """Read the keys and sizes."""
-        self._trace = _Trace(keys, sizes)
+    def __init__(
+        self,
+        keys: Iterable[Hashable],
+        sizes: Iterable[int] | None = None,
+        *,
+        numbered: bool = False,
+    ) -> None:
+        """Read the keys and sizes.
+
+        numbered: let numbers in the order of first appearance stand for the keys, so that nothing
+        depends on what the keys are.
+        """
+        self._trace = _Trace(keys, sizes, numbered)
 
     def __len__(self) -> int:
         return len(self._trace)
