@@ -53,7 +53,7 @@ class SimulationResult:
 
     @property
     def byte_hit_ratio(self) -> float | None:
-        """Bytes that the hits asked for per byte of all requests; None where sizes are not known."""
+        """Bytes that the hits asked for per byte of all requests; None without sizes."""
         if self.total_size is None or self.hit_size is None:
             return None
         return self.hit_size / self.total_size if self.total_size else 0.0
@@ -114,15 +114,13 @@ class Trace:
     ) -> SimulationResult:
         """Return what a cache would have done, as `simulate` does.
 
-        progress: called with the number of requests that are done, some hundred times a second; what
-        it raises ends the simulation.
+        progress: called with the number of requests that are done, every few milliseconds; what it
+        raises ends the simulation.
 
         >>> Trace("abcab").simulate("lru", 2).hits
         0
         """
-        hits, evictions, size = self._trace.run(
-            policy, max_entries, max_size_bytes, seed, progress
-        )
+        hits, evictions, size = self._trace.run(policy, max_entries, max_size_bytes, seed, progress)
         known = self.total_size is not None
         return SimulationResult(
             policy=str(policy),

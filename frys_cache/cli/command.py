@@ -11,7 +11,6 @@ import importlib.util
 import json
 import os
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -62,15 +61,16 @@ def parser() -> argparse.ArgumentParser:
         "simulate",
         help="say which policy and what size suit a trace of requests",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=wrapped(
-            "Run traces of requests through caches of every policy and many sizes, and say which to "
-            "take. The caches are the real ones, without the objects. OPT is Belady's optimum, which "
-            "knows the future: the ceiling."
-        ),
+        description=ABOUT,
         epilog=EPILOG,
     )
     add = simulating.add_argument
-    add("traces", nargs="+", metavar="TRACE", help="file of requests, oldest first; - is text from stdin")
+    add(
+        "traces",
+        nargs="+",
+        metavar="TRACE",
+        help="file of requests, oldest first; - is text from stdin",
+    )
     add(
         "--policies",
         type=policies_of,
@@ -81,9 +81,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--sizes",
         metavar="SIZES",
-        help="separated by commas: entries (500,10k,2M) or shares of the different keys (0.5%%,10%%); "
-        "with --bytes 512K,10M,2G or shares of the bytes of all objects; "
-        "by default doublings from 0.1%% to 100%%",
+        help=SIZES,
     )
     add("--bytes", action="store_true", help="bound the caches by bytes: the trace must have sizes")
     add("--no-opt", action="store_true", help="leave out OPT")
@@ -93,36 +91,56 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="draw hit ratio over size: .png, .svg, or .html (one file with the tables)",
     )
-    add("--json", type=json_of, metavar="FILE", help="write all figures there; - is stdout, and no table")
+    add(
+        "--json",
+        type=json_of,
+        metavar="FILE",
+        help="write all figures there; - is stdout, and no table",
+    )
     add("--quiet", action="store_true", help="no progress bar")
     return top
 
 
-def wrapped(text: str) -> str:
-    """Break a text into lines."""
-    return textwrap.fill(text, 79)
-
-
-EPILOG = "\n\n".join(
-    [
-        "traces:\n"
-        "  *.npy       one dimension of ints, one for each request\n"
-        "  *.csv       key,size with or without a header\n"
-        "  otherwise   text, one key a line\n"
-        "  each also as .gz or .zst.  With --bytes a NAME.npy takes its sizes from\n"
-        "  NAME.sizes.npy.  cache.record(path) writes a .npy of your own traffic.",
-        wrapped("advice: " + RULE + "."),
-        "lru is exact at every size, from stack distances in one pass; the others are\n"
-        "simulated, size by size.  With --bytes each is simulated, and OPT is a heuristic.",
-        wrapped(
-            "json: traces[]: trace, requests, keys, whole (100 % of the size), unit (entries or "
-            "bytes), results[] (policy, size, hits, misses, evictions, hit_ratio, byte_hit_ratio), "
-            "means (policy: hit_ratio), lru_curve ([size, hit_ratio], exact), advice (policy, size, "
-            "hit_ratio, opt_hit_ratio, doubled_size, doubled_hit_ratio, sentence)."
-        ),
-        "example:\n  frys simulate requests.npy --sizes 1k,10k,100k,5% --plot hits.png",
-    ]
+ABOUT = """\
+Run traces of requests through caches of every policy and many sizes, and say
+which to take.  The caches are the real ones, without the objects.  OPT is
+Belady's optimum, which knows the future: the ceiling."""
+SIZES = (
+    "separated by commas: entries (500,10k,2M) or shares of the different keys (0.5%%,10%%); with "
+    "--bytes 512K,10M,2G or shares of the bytes of all objects; by default doublings from 0.1%% to "
+    "100%%"
 )
+EPILOG = f"""\
+traces:
+  *.npy       one dimension of ints, one for each request
+  *.csv       key,size with or without a header
+  otherwise   text, one key a line
+  each also as .gz or .zst.  With --bytes a NAME.npy takes its sizes from
+  NAME.sizes.npy.  cache.record(path) writes a .npy of your own traffic.
+
+advice:
+  {RULE[0]}
+  {RULE[1]}
+
+curves:
+  lru is exact at every size, from stack distances in one pass; the others are
+  simulated size by size.  With --bytes all are, and OPT is a heuristic.
+
+json: {{"traces": [...]}}, each with
+  trace, requests, keys, unit ("entries" or "bytes"), whole (100 % of the size),
+  results: list of policy, size, hits, misses, evictions, hit_ratio,
+    byte_hit_ratio (null without --bytes)
+  means: hit ratio by policy;  lru_curve: list of [size, hit_ratio]
+  advice: policy, size, hit_ratio, opt_hit_ratio, doubled_size,
+    doubled_hit_ratio, sentence
+
+exit status:
+  0 done; 1 a result could not be written; 2 a wrong argument, a bad trace or a
+  missing package, nothing written; 130 interrupted
+
+example:
+  frys simulate requests.npy --sizes 1k,10k,100k,5% --plot hits.png
+"""
 
 
 def policies_of(text: str) -> list[str]:
@@ -146,15 +164,17 @@ def plot_of(text: str) -> Path:
     return writable(path)
 
 
-def json_of(text: str) -> Path | None:
-    """Return where the figures go, None for stdout; for argparse."""
+def json_of(text: str) -> Path:
+    """Return where the figures go, - for stdout; for argparse."""
     return Path("-") if text == "-" else writable(Path(text))
 
 
 def writable(path: Path) -> Path:
     """Return the path if a file can be made there."""
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"cannot write {str(path)!r}: no such folder, or no right to")
+        raise argparse.ArgumentTypeError(
+            f"cannot write {str(path)!r}: no such folder, or no right to"
+        )
     return path
 
 
@@ -169,9 +189,7 @@ def simulate(options: argparse.Namespace) -> int:
             sources.append(read(path, options.bytes))
     sizes = [sizes_of(source, options.sizes) for source in sources]
     policies = [*options.policies, *([] if options.no_opt else [OPT])]
-    total = sum(
-        steps(source, policies, some) for source, some in zip(sources, sizes, strict=True)
-    )
+    total = sum(steps(source, policies, some) for source, some in zip(sources, sizes, strict=True))
     studies = []
     with progress(options.quiet, total) as tick:
         for source, some in zip(sources, sizes, strict=True):
@@ -244,7 +262,7 @@ def progress(quiet: bool, total: int) -> Iterator[Callable[[int], None]]:
     ]
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        yield lambda count: None
+        yield lambda _: None
         return
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("simulating", total=total, speed="")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import io
 import re
+from pathlib import Path
 from typing import Any
 
 from frys_cache.cli.study import Study
@@ -20,17 +21,20 @@ __all__ = ["FORMATS", "draw"]
 FORMATS = (".png", ".svg", ".html")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F5AA2", "#8C564B")
 MARKERS = "os^Dv<>Pp"
+MARGIN = 1.12  # by which the axis is longer than the sizes
+ADVISED = "advised:\n"
 INK, FAINT, SHADE = "#222222", "#6f6f6f", "#ececec"
 
 
 def draw(studies: list[Study], form: str) -> bytes:
-    """Return a plot of the studies, one below the other, as the content of a .png, .svg or .html."""
-    import matplotlib
+    """Return a plot of the studies, one below the other: the content of a .png, .svg or .html."""
+    import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    with matplotlib.rc_context({"svg.hashsalt": "frys", "font.size": 11, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(9.6, 5.4 * len(studies)), layout="constrained")
-        figure.get_layout_engine().set(h_pad=0.14, w_pad=0.12, hspace=0.06)  # type: ignore[union-attr]
+    with mpl.rc_context({"svg.hashsalt": "frys", "font.size": 11, "font.family": "DejaVu Sans"}):
+        layout = ConstrainedLayoutEngine(h_pad=0.14, w_pad=0.12, hspace=0.06)
+        figure = Figure(figsize=(9.6, 5.4 * len(studies)), layout=layout)
         axes = figure.subplots(len(studies), 1, squeeze=False)[:, 0]
         for study, axis in zip(studies, axes, strict=True):
             draw_one(study, axis)
@@ -47,8 +51,13 @@ def draw_one(study: Study, axis: Any) -> None:
     sizes = study.sizes
     if OPT in study.policies:
         ceiling = [100 * study.ratio(OPT, size) for size in sizes]
-        axis.fill_between(sizes, ceiling, 100, color=SHADE, linewidth=0, zorder=0)
-        axis.plot(sizes, ceiling, color=INK, linestyle=(0, (5, 2)), linewidth=1.6, label="OPT", zorder=3)
+        wide = [sizes[0] / MARGIN, *sizes, sizes[-1] * MARGIN]
+        axis.fill_between(
+            wide, [ceiling[0], *ceiling, ceiling[-1]], 100, color=SHADE, linewidth=0, zorder=0
+        )
+        axis.plot(
+            sizes, ceiling, color=INK, linestyle=(0, (5, 2)), linewidth=1.6, label="OPT", zorder=3
+        )
     favourite = study.favourite
     for number, policy in enumerate(study.online):
         colour = COLOURS[number % len(COLOURS)]
@@ -63,26 +72,22 @@ def draw_one(study: Study, axis: Any) -> None:
             axis.plot(sizes, ratios, linestyle="", marker=marker, markersize=5, **style)
             axis.plot([], [], linewidth=width, marker=marker, markersize=5, label=policy, **style)
         else:
-            axis.plot(sizes, ratios, linewidth=width, marker=marker, markersize=5, label=policy, **style)
+            axis.plot(
+                sizes, ratios, linewidth=width, marker=marker, markersize=5, label=policy, **style
+            )
     mark_advice(study, axis)
     dress(study, axis)
 
 
 def mark_advice(study: Study, axis: Any) -> None:
-    """Ring the advised point."""
+    """Ring the advised point; the legend says what it is, where it hides nothing."""
     advice = study.advice
     unit = "" if study.source.in_bytes else " entries"
+    text = f"{advice.policy}, {amount(advice.size, study.source.in_bytes)}{unit}"
     axis.plot(
         [advice.size], [100 * advice.hit_ratio], marker="o", markersize=13, color=INK,
-        markerfacecolor="none", markeredgewidth=1.6, linestyle="", zorder=6,
-    )  # fmt: skip
-    axis.annotate(
-        f"{advice.policy}, {amount(advice.size, study.source.in_bytes)}{unit}: "
-        f"{percent(advice.hit_ratio)} %",
-        (advice.size, 100 * advice.hit_ratio),
-        xytext=(12, -24), textcoords="offset points", color=INK, fontweight="bold", fontsize=10,
-        ha="left", va="top", zorder=7,
-        bbox={"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
+        markerfacecolor="none", markeredgewidth=1.6, linestyle="", zorder=6, clip_on=False,
+        label=f"{ADVISED}{text}\n{percent(advice.hit_ratio)} % hit",
     )  # fmt: skip
 
 
@@ -94,16 +99,20 @@ def dress(study: Study, axis: Any) -> None:
     sizes = study.sizes
     axis.set_xscale("log", base=2 if in_bytes else 10)
     if len(sizes) > 1:
-        axis.set_xlim(sizes[0], sizes[-1])
+        axis.set_xlim(sizes[0] / MARGIN, sizes[-1] * MARGIN)
     axis.set_ylim(0, 100)
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: amount(round(x), in_bytes)))
+    axis.xaxis.set_major_formatter(
+        FuncFormatter(lambda x, _: amount(round(x), in_bytes).replace(".0 ", " "))
+    )
     axis.xaxis.set_minor_formatter(NullFormatter())
     if in_bytes:
         axis.xaxis.set_major_locator(LogLocator(base=2, numticks=8))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.0f} %"))
     axis.set_xlabel("cache size" if in_bytes else "cache size, entries", color=INK)
     axis.set_ylabel("requests that hit", color=INK)
-    axis.set_title(study.source.name, loc="left", fontweight="bold", color=INK, fontsize=13, pad=26)
+    axis.set_title(
+        Path(study.source.name).name, loc="left", fontweight="bold", color=INK, fontsize=13, pad=26
+    )
     axis.text(0, 1.025, heading(study), transform=axis.transAxes, color=FAINT, fontsize=10)
     axis.grid(True, color="#d9d9d9", linewidth=0.7, zorder=1)
     axis.set_axisbelow(True)
@@ -111,12 +120,18 @@ def dress(study: Study, axis: Any) -> None:
     axis.spines[["left", "bottom"]].set_color(FAINT)
     axis.tick_params(colors=INK, which="both")
     handles, labels = axis.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda at: -study.mean(labels[at].lower()))
+    shown = dict(zip(labels, handles, strict=True))
+    means = {label: study.mean(label.lower()) for label in labels if not label.startswith(ADVISED)}
+    order = sorted(means, key=means.__getitem__, reverse=True)
+    texts = [f"{label}  {percent(means[label])}" for label in order]
+    for label in labels:
+        if label not in means:
+            order.append(label)
+            texts.append(label)
     axis.legend(
-        [handles[at] for at in order],
-        [f"{labels[at]}  {percent(study.mean(labels[at].lower()))}" for at in order],
-        loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, title="mean, %",
-        alignment="left", borderaxespad=0, handlelength=2.4,
+        [shown[label] for label in order], texts,
+        loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, title="mean over sizes, %",
+        alignment="left", borderaxespad=0, handlelength=2.4, labelspacing=0.6,
     )  # fmt: skip
 
 
@@ -129,7 +144,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1
 th, td { text-align: right; padding: .15rem .7rem; }
 thead th { border-bottom: 1px solid #999; }
 td.best { font-weight: 700; color: #00663f; }
-td.opt, caption { color: #666; } caption { caption-side: bottom; text-align: left; padding: .4rem 0; }
+td.opt, caption { color: #666; }
+caption { caption-side: bottom; text-align: left; padding: .4rem 0; }
 .advice { font-size: 1.1rem; }
 """
 
@@ -164,8 +180,8 @@ def rows(study: Study) -> str:
         best = study.best_at(size)
         cells = f"<td>{amount(size, study.source.in_bytes)}</td><td>{share(study, size)}</td>"
         for policy in study.policies:
-            kind = "best" if policy == best else "opt" if policy == OPT else ""
-            mark = "*" if policy == best else ""
+            kind = "best" if policy in best else "opt" if policy == OPT else ""
+            mark = "*" if policy in best else ""
             cells += f'<td class="{kind}">{percent(study.ratio(policy, size))}{mark}</td>'
         lines.append(f"<tr>{cells}</tr>")
     lines.append("</tbody></table></div>")

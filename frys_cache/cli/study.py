@@ -64,12 +64,11 @@ class Study:
         """The policies that do not know the future."""
         return [policy for policy in self.policies if policy != OPT]
 
-    def best_at(self, size: int) -> str | None:
-        """Return the best policy of a size, None where all are alike."""
-        ratios = [self.ratio(policy, size) for policy in self.online]
-        if len(ratios) < 2 or max(ratios) == min(ratios):
-            return None
-        return self.online[ratios.index(max(ratios))]
+    def best_at(self, size: int) -> list[str]:
+        """Return the best policies of a size, to a tenth of a percent; none where all are alike."""
+        ratios = {policy: round(self.ratio(policy, size), 3) for policy in self.online}
+        best = [policy for policy in ratios if ratios[policy] == max(ratios.values())]
+        return best if len(best) < len(ratios) else []
 
     @property
     def favourite(self) -> str:
@@ -161,9 +160,7 @@ def steps(source: Source, policies: list[str], sizes: list[int]) -> int:
     return runs * len(source.trace)
 
 
-def run(
-    done: Study, jobs: list[tuple[str, int]], curve: bool, tick: Callable[[int], None]
-) -> None:
+def run(done: Study, jobs: list[tuple[str, int]], curve: bool, tick: Callable[[int], None]) -> None:
     """Do the jobs in threads; an interrupt or an error ends them all."""
     stop = threading.Event()
 

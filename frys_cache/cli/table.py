@@ -1,7 +1,8 @@
-"""What the terminal shows: one table for each trace, sizes down and policies across, and a sentence."""
+"""What the terminal shows: a table for each trace, sizes down and policies across, and a sentence."""
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from frys_cache.cli.study import KNEE, Study
@@ -95,7 +96,7 @@ def make(study: Study, *, with_share: bool) -> Table:
         cells += [share(study, size)] if with_share else []
         for policy in study.policies:
             text = percent(study.ratio(policy, size))
-            cells.append(f"[bold green]{text}*[/]" if policy == best else f"{text} ")
+            cells.append(f"[bold green]{text}*[/]" if policy in best else f"{text} ")
         table.add_row(*cells)
     return table
 
@@ -112,7 +113,7 @@ def show(study: Study, console: Console) -> None:
     console.print(table)
     console.print(Text(caption(study), style="dim"))
     console.print()
-    console.print(Text(sentence(study)))
+    console.print(Text(textwrap.fill(sentence(study), console.width)))
 
 
 def show_means(studies: list[Study], console: Console) -> None:
@@ -134,6 +135,6 @@ def show_means(studies: list[Study], console: Console) -> None:
 
 
 RULE = (
-    "the policy with the best mean hit ratio over the sizes shown, at the smallest of them from "
-    f"which on no doubling brings {100 * KNEE:.0f} points or more"
+    "the policy with the best mean hit ratio over the sizes shown, at the smallest",
+    f"of them from which on no doubling brings {100 * KNEE:.0f} points (% of the requests) or more.",
 )

@@ -47,7 +47,7 @@ def read(path: str, in_bytes: bool) -> Source:
 
     Raises BadTrace.
     """
-    import numpy
+    import numpy as np
 
     kind = kind_of(path)
     try:
@@ -73,8 +73,8 @@ def read(path: str, in_bytes: bool) -> Source:
         trace = Trace(keys, sizes, numbered=True)
     except ValueError as error:
         raise BadTrace(f"{path}: {error}") from error
-    first = numpy.unique(numpy.asarray(keys), return_index=True)[1]
-    whole = int(numpy.asarray(sizes)[first].sum(dtype=numpy.uint64))
+    first = np.unique(np.asarray(keys), return_index=True)[1]
+    whole = int(np.asarray(sizes)[first].sum(dtype=np.uint64))
     if whole == 0:
         raise BadTrace(f"{path}: every size is 0: there are no bytes to bound")
     return Source(path, trace, whole, True)
@@ -95,7 +95,7 @@ def opened(path: str) -> Iterator[IO[bytes]]:
     with Path(path).open("rb") as file:
         if path.endswith(".gz"):
             with gzip.GzipFile(fileobj=file) as stream:
-                yield io.BufferedReader(stream)  # type: ignore[type-var]
+                yield io.BufferedReader(stream)
         elif path.endswith(".zst"):
             yield io.BufferedReader(Unpacked(file))
         else:
@@ -117,7 +117,7 @@ class Unpacked(io.RawIOBase):
         self.rest = b""
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Return true: it is there to be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -212,20 +212,21 @@ def why_no_size(text: str) -> str:
 
 def read_npy(stream: IO[bytes], path: str) -> Any:
     """Read a .npy of one dimension of ints."""
-    import numpy
+    import numpy as np
 
     try:
-        numbers = numpy.lib.format.read_array(stream, allow_pickle=False)
+        numbers = np.lib.format.read_array(stream, allow_pickle=False)
     except ValueError as error:
         why = " ".join(str(error).split())
         raise BadTrace(f"{path}: no whole .npy file: {why}") from error
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
         shape = " x ".join(map(str, numbers.shape))
         raise BadTrace(
-            f"{path}: an array of {shape or 'one'} {numbers.dtype}; there must be one dimension, of ints"
+            f"{path}: an array of {shape or 'one'} {numbers.dtype}: there must be one dimension, "
+            "and ints"
         )
     size = max(numbers.dtype.itemsize, 4)
-    return numbers.astype(numpy.dtype(f"{numbers.dtype.kind}{size}"), copy=False)
+    return numbers.astype(np.dtype(f"{numbers.dtype.kind}{size}"), copy=False)
 
 
 def read_companion(path: str) -> Any:
