@@ -19,7 +19,17 @@ from frys_cache.simulation import OPT
 __all__ = ["FORMATS", "draw"]
 
 FORMATS = (".png", ".svg", ".html")
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F5AA2", "#8C564B")
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#7F5AA2",
+    "#8C564B",
+    "#999933",
+)
 MARKERS = "os^Dv<>Pp"
 MARGIN = 1.12  # by which the axis is longer than the sizes
 ADVISED = "advised:\n"

@@ -1,4 +1,4 @@
-"""What the terminal shows: a table for each trace, sizes down and policies across, and a sentence."""
+"""What the terminal shows: tables, one for each trace, and a sentence of advice."""
 
 from __future__ import annotations
 
@@ -136,5 +136,5 @@ def show_means(studies: list[Study], console: Console) -> None:
 
 RULE = (
     "the policy with the best mean hit ratio over the sizes shown, at the smallest",
-    f"of them from which on no doubling brings {100 * KNEE:.0f} points (% of the requests) or more.",
+    f"of them from which on no doubling brings {100 * KNEE:.0f} points (% of requests) or more.",
 )
