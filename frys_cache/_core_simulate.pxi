@@ -275,6 +275,8 @@ cdef class _Trace:
                 "a simulation needs a bound: pass max_entries or max_size_bytes")
         if max_size_bytes is not None and self.sizes is NULL:
             raise ConfigurationError("max_size_bytes needs sizes: there are no bytes to bound")
+        if not isinstance(seed, int):
+            raise TypeError(f"seed must be an int, not {type(seed).__name__}")
         if isinstance(policy, str):
             policy = str.__str__(policy)
         if policy not in POLICIES and policy != "opt":

@@ -120,7 +120,7 @@ def test_hit_size_counts_the_bytes_of_hits():
 
 @pytest.mark.parametrize("policy", SIMULATED)
 def test_kinds_of_keys_give_the_same(policy):
-    """Catch a buffer that is read with a wrong width, sign or order, and keys that equal wrongly."""
+    """Catch a buffer that is read with a wrong width, sign or stride, and equal keys told apart."""
     keys = [key & 0xFFF for key in KEYS[:8_000]]
     expected = simulate(keys, policy=policy, max_entries=64)
     kinds = [array(code, keys) for code in "iIqQlL"]
@@ -208,7 +208,7 @@ BAD = [
     ({"sizes": [1, 2.0]}, TypeError, r"sizes\[1\] must be an int, not float"),
     ({"sizes": [True, 2]}, TypeError, r"sizes\[0\] must be an int, not bool"),
     ({"sizes": array("d", [1, 2])}, TypeError, r"sizes\[0\] must be an int, not float"),
-    ({"seed": "x"}, TypeError, ""),
+    ({"seed": "x"}, TypeError, "seed must be an int, not str"),
 ]
 
 
@@ -273,9 +273,8 @@ def test_lru_in_one_pass_takes_sizes_in_any_order():
 
 def test_trace_is_simulated_by_many_threads_at_once():
     """Catch state that is shared between runs, or made twice when two threads ask for it first."""
-    expected = {
-        policy: simulate(KEYS, policy=policy, max_entries=99) for policy in (*SIMULATED, "opt")
-    }
+    every = (*SIMULATED, "opt")
+    expected = {policy: simulate(KEYS, policy=policy, max_entries=99) for policy in every}
     for _ in range(5):
         trace, found, start = Trace(KEYS), [], threading.Barrier(8)
 
