@@ -199,7 +199,7 @@ def test_copy_and_pickle_do_not_record(tmp_path):
 
 
 def test_readers_without_the_gil_do_not_end_a_recording(tmp_path):
-    """Catch the end of a large batch that puts the plain policy back, or the reverse."""
+    """Catch the end of a large batch that puts the plain policy back."""
     keys = [f"key-{number}" for number in range(30_000)]
     for policy in POLICIES:
         cache = MemoryCache(40_000, policy=policy)
@@ -310,7 +310,7 @@ FULL = """
 @pytest.mark.skipif(sys.platform == "win32", reason="NOTICE: no limit of a file's size here")
 @pytest.mark.parametrize(("inside", "raised"), [("none", "OSError"), ("error", "KeyError")])
 def test_full_disk_ends_the_recording_and_is_told_at_the_end(inside, raised, tmp_path):
-    """Catch a failed write that is not told, hurts the cache, or leaves a file that is not whole."""
+    """Catch a failed write that is not told, hurts the cache, or leaves half a file."""
     path = tmp_path / "trace.npy"
     assert run_quietly(FULL, path, inside).strip() == raised
     assert len(read(path)) == WAITING  # what was written whole

@@ -95,7 +95,7 @@ def opened(path: str) -> Iterator[IO[bytes]]:
     with Path(path).open("rb") as file:
         if path.endswith(".gz"):
             with gzip.GzipFile(fileobj=file) as stream:
-                yield io.BufferedReader(stream)
+                yield stream  # type: ignore[misc]
         elif path.endswith(".zst"):
             yield io.BufferedReader(Unpacked(file))
         else:
@@ -191,6 +191,8 @@ def read_csv(stream: IO[bytes], path: str) -> tuple[array[int], array[int]]:
             sizes.append(int(size))
     except csv.Error as error:
         raise BadTrace(f"{path}:{rows.line_num}: {error}") from error
+    finally:
+        text.detach()  # the stream is closed by whoever opened it
     return keys, sizes
 
 
