@@ -12,10 +12,13 @@ a mapping for `put_many`, a list of pairs for `put_pairs`.
 import functools
 import importlib
 import operator
+import os
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 
@@ -112,6 +115,20 @@ def _options(name, **options):
     return ("frys_cache", adapter)
 
 
+def _recording(module):
+    """Return the adapter of a FrysCache that records, into a file that has lost its name."""
+
+    def make(capacity):
+        handle, path = tempfile.mkstemp()
+        os.close(handle)
+        cache = module.FrysCache(capacity, policy="lru")
+        cache.record(path).__enter__()
+        Path(path).unlink()
+        return cache
+
+    return Contender("recording", make, OURS, "frys-cache")
+
+
 def _frys(module):
     return Contender("FrysCache", lambda n: module.FrysCache(n, policy="lru"), OURS, "frys-cache")
 
@@ -129,6 +146,7 @@ ADAPTERS = {
 }
 # The same cache with options, measured against it or against dict; not in the table of contenders.
 VARIANTS = {
+    "recording": ("frys_cache", _recording),
     "ttl": _options("ttl", ttl=3600),
     "idle": _options("idle", idle=3600),
     "bytes": _options("bytes", max_size_bytes=1 << 40),

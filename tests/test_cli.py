@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import matplotlib  # noqa: ICN001
 import numpy  # noqa: ICN001
@@ -23,7 +23,7 @@ from rich.console import Console
 import frys_cache
 from frys_cache import FrysCache, simulate
 from frys_cache.cli.command import main
-from frys_cache.cli.study import BadSizes, ladder, parse_sizes
+from frys_cache.cli.study import KNEE, BadSizes, ladder, parse_sizes
 from frys_cache.cli.traces import BadTrace, read
 from frys_cache.simulation import SIMULATED
 
@@ -260,9 +260,9 @@ def test_advice_follows_its_rule(tmp_path):
         return simulate(keys, policy=policy, max_entries=size).hit_ratio
 
     chosen = advice["size"]
-    assert all(ratio(2 * size) - ratio(size) < 0.02 for size in (80, 160, 40) if size >= chosen)
+    assert all(ratio(2 * size) - ratio(size) < KNEE for size in (80, 160, 40) if size >= chosen)
     before = [size for size in (5, 10, 20, 40, 80, 160) if 2 * size == chosen]
-    assert ratio(chosen) - ratio(before[0]) >= 0.02
+    assert ratio(chosen) - ratio(before[0]) >= KNEE
     assert advice["hit_ratio"] == ratio(chosen)
     assert advice["opt_hit_ratio"] == ratio(chosen, "opt")
     assert (advice["doubled_size"], advice["doubled_hit_ratio"]) == (2 * chosen, ratio(2 * chosen))
@@ -340,7 +340,7 @@ def test_plot_as_text_is_the_same_each_time_and_needs_no_other_file(form, trace,
     first, second = (path.read_text() for path in paths)
     assert first == second
     svg = first[first.index("<svg") : first.index("</svg>") + 6]
-    assert ElementTree.fromstring(svg).tag.endswith("svg")
+    assert ET.fromstring(svg).tag.endswith("svg")
     if form == ".html":
         loaded = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]+)""", first)
         assert all(target.startswith("#") for target in loaded)
@@ -506,7 +506,7 @@ def test_help_shows_the_options_and_an_example():
     for option in ("--policies", "--sizes", "--bytes", "--plot", "--json", "--no-opt", "example:"):
         assert option in done.stdout
     assert "%%" not in done.stdout
-    assert "from which on no doubling brings 2 points" in done.stdout
+    assert "from which on no doubling brings 5 points" in done.stdout
 
 
 MISSING = """

@@ -19,7 +19,7 @@ from frys_cache.simulation import OPT, SimulationResult
 
 __all__ = ["KNEE", "Advice", "BadSizes", "Study", "ladder", "parse_sizes", "study"]
 
-KNEE = 0.02  # of all requests: a doubling that brings less is not worth its memory
+KNEE = 0.05  # of all requests: a doubling that brings less is not advised
 STEPS = 10  # doublings of the default sizes
 CURVE = 200  # points of the smooth curve of lru
 SIZE = re.compile(r"(\d+\.?\d*|\.\d+)\s*(%|[kmgt]?)(i?b)?")
