@@ -13,10 +13,13 @@ import dataclasses
 import functools
 import importlib
 import operator
+import os
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 
@@ -118,6 +121,20 @@ def _options(name, *, spare=1, **options):
     return ("frys_cache", adapter)
 
 
+def _recording(module):
+    """Return the adapter of a FrysCache that records, into a file that has lost its name."""
+
+    def make(capacity):
+        handle, path = tempfile.mkstemp()
+        os.close(handle)
+        cache = module.FrysCache(capacity, policy="lru")
+        cache.record(path).__enter__()
+        Path(path).unlink()
+        return cache
+
+    return Contender("recording", make, OURS, "frys-cache")
+
+
 def _frys(module):
     return Contender("FrysCache", lambda n: module.FrysCache(n, policy="lru"), OURS, "frys-cache")
 
@@ -140,6 +157,7 @@ VARIANTS = {
     "moka-py tiny_lfu": ("moka_py", _moka_tinylfu),
     "auto": _options("auto", policy="auto"),
     "auto, four times the room": _options("auto, four times the room", policy="auto", spare=4),
+    "recording": ("frys_cache", _recording),
     "ttl": _options("ttl", ttl=3600),
     "idle": _options("idle", idle=3600),
     "bytes": _options("bytes", max_size_bytes=1 << 40),

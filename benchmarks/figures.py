@@ -14,6 +14,7 @@ from contenders import TINYLFU, contender, contenders, peers_with
 from timing import Comparison, Spread, compare
 
 import frys_cache
+from frys_cache.simulation import SIMULATED
 
 # Two deals of keys differ more than two rounds over the same keys: collisions, and where the memory
 # of a cache came to lie.
@@ -152,6 +153,18 @@ def option_figures():
         for label, state, limit in (("filled once", "full", None), ("at work", "churned", bound)):
             measure = functools.partial(extra, name, state)
             yield Figure(f"extra bytes per entry, {name}, {label}", measure, limit, "B")
+
+
+def simulator_figures():
+    """Yield what recording costs, and how long the simulator takes for a request."""
+    bare, recording = contender("FrysCache"), contender("recording")
+    for label, operation in (("c[k] hit", "getitem"), ("overwrite", "set")):
+        deal = workloads.small(recording, bare, operation, "str")
+        yield Figure(f"{label}, recording", timed(deal, "without"), 100.0, "ns")
+    for policy in SIMULATED:
+        bound = 100.0 if policy == "lru" else None
+        measure = timed(workloads.simulation(policy), "", 1, 9)
+        yield Figure(f"simulate, per request, {policy}", measure, bound, "ns")
 
 
 def extra(name, state, effort):

@@ -126,6 +126,7 @@ def chosen(ours, only, directory):
     found = [*figures.speed_figures(ours), *figures.memoize_figures()]
     if ours == "FrysCache":
         found += figures.option_figures()
+        found += figures.simulator_figures()
     if ours in ("FrysCache", "MemoryCache"):
         consumer = functools.cache(functools.partial(load_consumer, directory))
         found += figures.c_figures(ours, consumer)

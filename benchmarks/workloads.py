@@ -9,8 +9,11 @@ the reference count of one shared value would be the warmest word of the machine
 import dataclasses
 import itertools
 import random
+from array import array
 
 from timing import BATCH, EACH, FRESH, Side, compile_loop
+
+import frys_cache
 
 SMALL = 1_000
 CALLED = 100  # functools.lru_cache holds 128
@@ -247,6 +250,22 @@ def large_puts(statement, other, contender, *, count=LARGE):
             )
 
         return side(statement), side(other), side("pass")
+
+    return deal
+
+
+def simulation(policy, *, entries=LARGE // 100, count=LARGE):
+    """Return a deal of simulating a cache over keys of which few are popular; no baseline."""
+
+    def deal(seed):
+        chance = random.Random(seed)
+        keys = array("q", (int(chance.paretovariate(0.7)) for _ in range(count)))
+        names = {"run": frys_cache.simulate, "policy": policy, "entries": entries}
+
+        def side(statement):
+            return Side(compile_loop(BATCH, statement, **names), [(None, [keys])], count)
+
+        return side("run(b, policy=policy, max_entries=entries)"), None, side("pass")
 
     return deal
 

@@ -68,6 +68,7 @@ typedef struct fc_cache {
     unsigned long forks; /* the count of forks when turns and gate were last looked through */
     fc_turn *tellers; /* whose operation a listener hears about at its end */
     uint32_t *generations; /* NULL until the first token */
+    struct fc_recorder *recorder; /* of what the policy sees; or NULL */
     uint32_t epoch;
     uint32_t configured; /* how many times; an operation begun before the last one is refused */
     fc_alloc alloc;

@@ -26,6 +26,7 @@ from frys_cache.errors import (
     WriteError,
     WriteUnknown,
 )
+from frys_cache.simulation import SimulationResult, simulate
 from frys_cache.types import (
     DEFAULT,
     MISSING,
@@ -55,6 +56,7 @@ __all__ = [
     "KeyTooLarge",
     "MemoryCache",
     "SerializationError",
+    "SimulationResult",
     "TierLockedError",
     "TierStats",
     "TierUnavailable",
@@ -62,4 +64,5 @@ __all__ = [
     "WriteError",
     "WriteUnknown",
     "memoize",
+    "simulate",
 ]

@@ -108,6 +108,7 @@ cdef class MemoryCache:
 
     def __dealloc__(self):
         if self.c is not NULL:
+            fc_record_end(self.c)
             fc_release_store(&self.c.store)
             fc_cache_free(self.c)
 
@@ -484,6 +485,32 @@ cdef class MemoryCache:
         """(hits, misses, maxsize, currsize), as `functools.lru_cache` gives them."""
         return CacheInfo(self.c.store.hits, self.c.store.misses, self.maxsize, self.currsize)
 
+    def record(self, path):
+        """Write the requests from now on to a file, for `frys simulate`: `with cache.record(path):`.
+
+        What is written is what the policy sees, in order: each hit, each overwrite and each insert,
+        as one 64-bit number, the hash of its key mixed with a random number of this recording: equal
+        keys are equal numbers, and no key can be told from its number.  A miss that nothing is stored
+        after is not seen.  The file is a `.npy` of uint64; an existing one is overwritten.  At most
+        64 Ki requests wait in memory (512 KiB); when they are written, the operation whose turn it
+        is waits for it.  A killed process leaves all but these in a readable file.
+
+        It ends with the `with` block, or with the process; it outlives `clear()`, and neither a copy
+        of the cache nor a forked child records.  `recording.requests` counts.  Raises OSError at
+        once where the file cannot be written, RuntimeError if the cache is recording already; a write
+        that fails later ends the recording, and the block ends with its OSError.
+
+        >>> import os, tempfile
+        >>> cache = MemoryCache.fromkeys("ab", 1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with cache.record(os.path.join(folder, "trace.npy")) as recording:
+        ...         cache["a"], cache["a"], cache["b"]
+        (1, 1, 1)
+        >>> recording.requests
+        3
+        """
+        return Recording.__new__(Recording, self, path)
+
     # ---- for subclasses --------------------------------------------------------------------------
 
     @property
@@ -534,3 +561,5 @@ include "_core_state.pxi"
 include "_core_copy.pxi"
 include "_core_type.pxi"
 include "_core_memo.pxi"
+include "_core_simulate.pxi"
+include "_core_record.pxi"

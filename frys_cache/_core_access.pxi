@@ -154,6 +154,7 @@ cdef int clear(MemoryCache self) except -1:
         while done == FC_BUSY:
             await_readers(self)
             done = fc_clear(self.c, &old, out)
+        fc_record_forget(self.c, &old)
         fc_release_store(&old)
     finally:
         leave(self, out)

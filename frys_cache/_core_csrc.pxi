@@ -65,6 +65,7 @@ cdef extern from "fc_empty.h":
         unsigned int waiting
         bint chained, clocked
         int64_t now, ttl
+        void *recorder
         fc_alloc alloc
     ctypedef struct fc_incoming:
         uint64_t weight

@@ -87,6 +87,7 @@ cdef int configure(MemoryCache self, object max_entries, object max_size_bytes, 
     if fc_cache_configure(self.c, chosen, &limits, seed, span, clock is not None,
                           by_subclass or weigher is not None or clock is not None) != 0:
         raise MemoryError
+    fc_record_attach(self.c)
     self.c.now = now
     self.bound = max_entries
     self.bound_bytes = max_size_bytes
