@@ -34,7 +34,13 @@ PACKAGE_HOME = str(Path(frys_cache.__file__).parents[1])
 def keys_of_a_trace(count=4_000, keys=500):
     """Return numbers of keys of which few are popular."""
     chance = random.Random(5)
-    return [int(chance.paretovariate(0.7)) % keys for _ in range(count)]
+    return numbered(int(chance.paretovariate(0.7)) % keys for _ in range(count))
+
+
+def numbered(keys):
+    """Return numbers for keys, in the order in which they first come, as the command has them."""
+    numbers = {}
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
 
 
 KEYS = keys_of_a_trace()
@@ -240,7 +246,7 @@ def test_table_is_plain_and_narrow_in_a_pipe(trace):
 def test_advice_follows_its_rule(tmp_path):
     """Catch advice that is not the favourite, not at the knee, or says a wrong doubling."""
     # 90 keys in a loop, and 10 that come at every other request.
-    keys = [key for n in range(2_000) for key in (100 + n % 10, n % 90)]
+    keys = numbered(key for n in range(2_000) for key in (100 + n % 10, n % 90))
     path = tmp_path / "loop.txt"
     path.write_text("".join(f"{key}\n" for key in keys))
     found = figures(path, "--sizes", "5,10,20,40,80,160", "--policies", "lru,slru")
