@@ -121,7 +121,13 @@ def dress(study: Study, axis: Any) -> None:
     axis.set_xlabel("cache size" if in_bytes else "cache size, entries", color=INK)
     axis.set_ylabel("requests that hit", color=INK)
     axis.set_title(
-        Path(study.source.name).name, loc="left", fontweight="bold", color=INK, fontsize=13, pad=26
+        Path(study.source.name).name,
+        parse_math=False,
+        loc="left",
+        fontweight="bold",
+        color=INK,
+        fontsize=13,
+        pad=26,
     )
     axis.text(0, 1.025, heading(study), transform=axis.transAxes, color=FAINT, fontsize=10)
     axis.grid(True, color="#d9d9d9", linewidth=0.7, zorder=1)
