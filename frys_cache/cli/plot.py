@@ -139,7 +139,10 @@ def dress(study: Study, axis: Any) -> None:
     shown = dict(zip(labels, handles, strict=True))
     means = {label: study.mean(label.lower()) for label in labels if not label.startswith(ADVISED)}
     order = sorted(means, key=means.__getitem__, reverse=True)
-    texts = [f"{label}  {percent(means[label])}" for label in order]
+    guess = " (heuristic)" if in_bytes else ""
+    texts = [
+        f"{label}{guess if label == 'OPT' else ''}  {percent(means[label])}" for label in order
+    ]
     for label in labels:
         if label not in means:
             order.append(label)
