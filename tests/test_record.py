@@ -72,9 +72,11 @@ def test_recorded_stream_is_what_was_asked_for(cls, policy, tmp_path):
     numbers = read(path)
     assert recording.requests == len(keys)
     assert same_stream(numbers, keys)
-    if policy != "size":  # which weighs keys of some bytes here, and numbers there
-        found = simulate(numbers, policy=policy, max_entries=300)
-        assert found.hits == cache.stats().hits > 0
+    found, live = simulate(numbers, policy=policy, max_entries=300).hits, cache.stats().hits
+    # Others look at hashes, draw lots, or weigh the keys, which are only numbers in the file.
+    loose = 0 if policy in ("lru", "fifo", "lfu", "slru") else len(keys) // 50
+    assert abs(found - live) <= loose
+    assert live > len(keys) // 2
 
 
 @pytest.mark.parametrize("policy", POLICIES)

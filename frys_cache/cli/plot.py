@@ -121,7 +121,13 @@ def dress(study: Study, axis: Any) -> None:
     axis.set_xlabel("cache size" if in_bytes else "cache size, entries", color=INK)
     axis.set_ylabel("requests that hit", color=INK)
     axis.set_title(
-        Path(study.source.name).name, loc="left", fontweight="bold", color=INK, fontsize=13, pad=26
+        Path(study.source.name).name,
+        parse_math=False,
+        loc="left",
+        fontweight="bold",
+        color=INK,
+        fontsize=13,
+        pad=26,
     )
     axis.text(0, 1.025, heading(study), transform=axis.transAxes, color=FAINT, fontsize=10)
     axis.grid(True, color="#d9d9d9", linewidth=0.7, zorder=1)
@@ -133,7 +139,10 @@ def dress(study: Study, axis: Any) -> None:
     shown = dict(zip(labels, handles, strict=True))
     means = {label: study.mean(label.lower()) for label in labels if not label.startswith(ADVISED)}
     order = sorted(means, key=means.__getitem__, reverse=True)
-    texts = [f"{label}  {percent(means[label])}" for label in order]
+    guess = " (heuristic)" if in_bytes else ""
+    texts = [
+        f"{label}{guess if label == 'OPT' else ''}  {percent(means[label])}" for label in order
+    ]
     for label in labels:
         if label not in means:
             order.append(label)

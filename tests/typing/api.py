@@ -14,7 +14,9 @@ from frys_cache import (
     FrysCache,
     KeyTooLarge,
     MemoryCache,
+    SimulationResult,
     memoize,
+    simulate,
 )
 
 # Making one.
@@ -141,6 +143,14 @@ assert_type(ages.cache_info(), CacheInfo)
 assert_type(ages.maxsize, int)
 assert_type(ages.currsize, int)
 assert_type(ages.policy, str)
+
+# Recorded, and simulated.
+
+with ages.record("requests.npy") as recording:
+    assert_type(recording.requests, int)
+assert_type(simulate(["a", "b"], policy=EvictionPolicy.LRU, max_entries=9), SimulationResult)
+assert_type(simulate(range(9), policy="opt", sizes=range(9), max_size_bytes=9).hit_ratio, float)
+simulate([[1]], policy="lru", max_entries=9)  # type: ignore[list-item]
 
 # Subclasses keep their type.
 
