@@ -338,6 +338,17 @@ tinylfu_on_write(fc_store *s, uint32_t at, const fc_incoming *in FC_UNUSED)
     window_demote(s);
 }
 
+/* Bounded by weight, a cache shows how many entries it holds when it is full. */
+FC_INLINE void
+tinylfu_measure(fc_store *s)
+{
+    uint32_t made = tinylfu_of(s)->shadows.entries;
+    if (FC_UNLIKELY(s->weighed) && s->max_weight != UINT64_MAX &&
+        (s->count / 2 > made || s->count < made / 2 || made == 0)) {
+        tinylfu_renew_shadows(s, s->count);
+    }
+}
+
 /* A newcomer is counted before it is compared with anybody. */
 static uint32_t
 tinylfu_victim(fc_store *s, const fc_incoming *in)
@@ -349,6 +360,7 @@ tinylfu_victim(fc_store *s, const fc_incoming *in)
         t->counted = true;
         t->hash = in->hash;
         t->window.candidate = FC_NIL;
+        tinylfu_measure(s);
     }
     return window_victim(s, in);
 }
@@ -388,21 +400,12 @@ tinylfu_close(fc_store *s)
     fc_alloc_release(s->alloc, t, sizeof *t);
 }
 
-/* The sketch grows with the entries; bounded by weight, so do the shadows, once it is known how many
- * entries that is. */
+/* The sketch grows with the entries. */
 static int
 tinylfu_reserve(fc_store *s)
 {
     tinylfu_state *t = tinylfu_of(s);
-    uint32_t made = t->shadows.entries;
-    if (fc_sketch_reserve(&t->sketch, s->alloc, s->slab.room - FC_LISTS) != FC_OK) {
-        return FC_NOMEM;
-    }
-    if (s->max_weight != UINT64_MAX && s->evictions > 0 && s->count > 0 &&
-        (s->count / 2 > made || s->count < made / 2)) {
-        tinylfu_renew_shadows(s, s->count);
-    }
-    return FC_OK;
+    return fc_sketch_reserve(&t->sketch, s->alloc, s->slab.room - FC_LISTS);
 }
 
 static int
@@ -438,8 +441,9 @@ tinylfu_rebound(fc_store *s)
     if (s->max_weight == UINT64_MAX) {
         tinylfu_renew_shadows(s, s->max_entries);
     }
-    else if (s->count > 0 && s->evictions > 0) {
-        tinylfu_renew_shadows(s, s->count);
+    else {
+        tinylfu_close_shadows(&tinylfu_of(s)->shadows); /* until it is full again */
+        tinylfu_mark_sampled(s);
     }
 }
 
