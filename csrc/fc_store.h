@@ -93,6 +93,16 @@ fc_store_unlink(fc_store *s, uint32_t at)
     }
 }
 
+/* What a hit is that moves nothing: a use is counted in the entry's bits, up to so many.  Nothing is
+ * stored where all are counted: a store into an entry costs more than the rest of a hit. */
+FC_INLINE void
+fc_store_mark(fc_store *s, uint32_t at, uint8_t most)
+{
+    if (s->slab.entries[at].bits < most) {
+        s->slab.entries[at].bits++;
+    }
+}
+
 /* The oldest of a list that is not the spare, or FC_NIL. */
 FC_INLINE uint32_t
 fc_store_oldest(const fc_store *s, uint32_t list, const fc_incoming *in)
@@ -195,6 +205,22 @@ fc_store_reserve(fc_store *s)
         return FC_NOMEM;
     }
     return s->policy->reserve == NULL ? FC_OK : s->policy->reserve(s);
+}
+
+/* Make room for so many entries in all; FC_NOMEM. */
+static inline int
+fc_store_prepare(fc_store *s, uint32_t entries)
+{
+    uint32_t bits = 32 - s->table.shift;
+    while (fc_table_room(bits) < entries) {
+        bits++;
+    }
+    if ((s->slab.room - FC_LISTS < entries &&
+         fc_slab_resize(&s->slab, s->alloc, entries + FC_LISTS) != FC_OK) ||
+        (bits > 32 - s->table.shift && fc_table_resize(&s->table, s->alloc, bits) != FC_OK)) {
+        return FC_NOMEM;
+    }
+    return s->sides < s->slab.room ? fc_store_reserve_sides(s) : FC_OK;
 }
 
 /* Let entries have deadlines from now on; FC_NOMEM. */

@@ -2,9 +2,12 @@
 #ifndef FC_POLICY_ALL_H
 #define FC_POLICY_ALL_H
 
+#include "arc.h"
 #include "fifo.h"
 #include "lfu.h"
 #include "lru.h"
+#include "s3fifo.h"
+#include "sieve.h"
 #include "size.h"
 #include "slru.h"
 #include "tinylfu.h"
@@ -15,8 +18,9 @@ typedef struct fc_policy_name {
 } fc_policy_name;
 
 static const fc_policy_name FC_POLICIES[] = {
-    {"lru", &FC_LRU},   {"fifo", &FC_FIFO},       {"lfu", &FC_LFU},      {"slru", &FC_SLRU},
-    {"size", &FC_SIZE}, {"tinylfu", &FC_TINYLFU}, {"auto", &FC_TINYLFU},
+    {"lru", &FC_LRU},         {"fifo", &FC_FIFO},    {"lfu", &FC_LFU},       {"slru", &FC_SLRU},
+    {"size", &FC_SIZE},       {"sieve", &FC_SIEVE},  {"s3fifo", &FC_S3FIFO}, {"arc", &FC_ARC},
+    {"tinylfu", &FC_TINYLFU}, {"auto", &FC_TINYLFU},
 };
 
 #define FC_POLICIES_COUNT (sizeof FC_POLICIES / sizeof *FC_POLICIES)

@@ -122,14 +122,8 @@ tinylfu_open_shadows(const fc_store *s, tinylfu_shadows *h, uint32_t entries)
     }
     for (uint32_t i = 0; i < TINYLFU_SHARES; i++) {
         fc_store *shadow = &h->stores[i];
-        uint32_t bits = FC_TABLE_BITS_MIN;
-        while (fc_table_room(bits) < limits.max_entries) {
-            bits++;
-        }
         if (fc_store_init(shadow, s->alloc, &FC_WINDOW, &limits, s->seed) != FC_OK ||
-            fc_slab_resize(&shadow->slab, s->alloc, limits.max_entries + FC_LISTS) != FC_OK ||
-            fc_table_resize(&shadow->table, s->alloc, bits) != FC_OK ||
-            fc_store_reserve(shadow) != FC_OK) {
+            fc_store_prepare(shadow, limits.max_entries) != FC_OK) {
             tinylfu_close_shadows(h);
             return FC_NOMEM;
         }
