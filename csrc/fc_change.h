@@ -308,7 +308,7 @@ fc_insert_with(fc_cache *c, fc_change *change, fc_exits *out)
     fc_store *s = &c->store;
     uint32_t at;
     /* Memory first.  A full slab has a place as soon as one has gone. */
-    if ((s->count < s->max_entries && fc_store_reserve(s) != FC_OK) ||
+    if ((s->count < s->max_entries ? fc_store_reserve(s) : fc_store_reserve_policy(s)) != FC_OK ||
         fc_evict_others(c, 1, &change->in, change->in.weight, out) != FC_OK) {
         PyErr_NoMemory();
         return FC_ERROR;

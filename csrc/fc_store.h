@@ -185,6 +185,13 @@ fc_store_reserve_sides(fc_store *s)
     return FC_OK;
 }
 
+/* What the policy needs for the entries that there is room for. */
+FC_INLINE int
+fc_store_reserve_policy(fc_store *s)
+{
+    return s->policy->reserve == NULL ? FC_OK : s->policy->reserve(s);
+}
+
 /* Make room in memory for one more entry; slots move when the table grows. */
 FC_INLINE int
 fc_store_reserve(fc_store *s)
@@ -194,7 +201,7 @@ fc_store_reserve(fc_store *s)
         (FC_UNLIKELY(s->sides < s->slab.room) && fc_store_reserve_sides(s) != FC_OK)) {
         return FC_NOMEM;
     }
-    return s->policy->reserve == NULL ? FC_OK : s->policy->reserve(s);
+    return fc_store_reserve_policy(s);
 }
 
 /* Let entries have deadlines from now on; FC_NOMEM. */
