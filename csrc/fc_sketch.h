@@ -1,4 +1,4 @@
-/* fc_sketch.h - how often a key was asked for lately, in 8 to 16 bytes for each entry of the cache.
+/* fc_sketch.h - how often a key was asked for lately, in 16 to 32 bytes for each entry of the cache.
  *
  * A count-min sketch (Cormode and Muthukrishnan, "An improved data stream summary", 2005) of four
  * rows with counters of 4 bits, aged by halving as in TinyLFU (Einziger, Friedman and Manes,
@@ -96,7 +96,8 @@ fc_sketch_estimate(const fc_sketch *k, uint64_t mix)
     return least;
 }
 
-static inline void
+/* Count one; false: all its counters are full, and nothing has changed. */
+static inline bool
 fc_sketch_add(fc_sketch *k, uint64_t mix)
 {
     bool moved = false;
@@ -109,6 +110,7 @@ fc_sketch_add(fc_sketch *k, uint64_t mix)
         }
     }
     k->additions += moved;
+    return moved;
 }
 
 /* Let the estimate be no less than that; it becomes no more than the larger of both. */

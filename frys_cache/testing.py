@@ -21,6 +21,7 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
+from frys_cache._tinylfu_model import TinyLfu
 from frys_cache.errors import ConfigurationError, ValueTooLarge
 from frys_cache.types import DEFAULT, MISSING, CacheInfo, CacheStats, Default, EvictionCause
 
@@ -72,7 +73,7 @@ class _Fifo:
 
     _standing = staticmethod(attrgetter("rank", "tick"))
 
-    def __init__(self, max_entries: int | None, max_size: int | None) -> None:
+    def __init__(self, max_entries: int | None, max_size: int | None, seed: int = 0) -> None:
         self.line: list[_Entry] = []
         self.ticks = 0
         self.age = 0.0  # the highest rank that the bound has pushed out
@@ -89,10 +90,16 @@ class _Fifo:
     def hit(self, entry: _Entry) -> None:
         """Take note of a read or an overwrite: here, nothing to do."""
 
+    def write(self, entry: _Entry) -> None:
+        self.hit(entry)
+
+    def take_over(self, other: _Fifo, copies: list[_Entry]) -> None:
+        self.line, self.ticks, self.age = copies, other.ticks, other.age
+
     def remove(self, entry: _Entry) -> None:
         del self.line[bisect_left(self.line, self._standing(entry), key=self._standing)]
 
-    def victim(self, spare: _Entry | None = None) -> _Entry:
+    def victim(self, spare: _Entry | None = None, newcomers: Any = ()) -> _Entry:
         return next(entry for entry in self.line if entry is not spare)
 
     def fits(self, entries: list[_Entry], fifths: int = 5) -> bool:
@@ -140,7 +147,8 @@ class _Size(_Lru):
         return self.age + entry.uses * (entry.cost / max(entry.weight, 1))
 
 
-_POLICIES = {"auto": _Lru, "fifo": _Fifo, "lfu": _Lfu, "lru": _Lru, "size": _Size, "slru": _Slru}
+_POLICIES: dict[str, Any] = {"fifo": _Fifo, "lfu": _Lfu, "lru": _Lru, "size": _Size, "slru": _Slru}
+_POLICIES |= {"auto": TinyLfu, "tinylfu": TinyLfu}
 
 
 def _payload(thing: Any) -> int:
@@ -193,6 +201,7 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         sizeof: Any = None,
         on_evict: Any = None,
         clock: Any = None,
+        seed: int = 0,
     ) -> None:
         bounds = {"max_entries": max_entries, "max_size_bytes": max_size_bytes}
         for name, bound in bounds.items():
@@ -210,12 +219,13 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         self.policy = str(policy)
         self.maxsize = max_size_bytes if max_entries is None else max_entries
         self._options: dict[str, Any] = {**bounds, "policy": policy, "ttl": ttl, "idle": idle}
-        self._options |= {"sizeof": sizeof, "clock": clock or FakeClock()}
+        self._options |= {"sizeof": sizeof, "clock": clock or FakeClock(), "seed": seed}
         self._sizeof = sizeof or (lambda key, value: _payload(key) + _payload(value))
         self._on_evict = on_evict
         self._clock: Callable[[], float] = self._options["clock"]
         self._timed = self._idle < math.inf  # whether an entry can have expired
-        self._order = _POLICIES[policy](max_entries, max_size_bytes)
+        self._bounds = (max_entries, max_size_bytes, seed)
+        self._order = _POLICIES[policy](*self._bounds)
         self._entries: dict[Any, _Entry] = {}
         self._events: deque[tuple[Any, Any, EvictionCause]] = deque()
         self._depth = 0
@@ -269,7 +279,8 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         if old.value is not value:
             self._events.append((old.key, old.value, EvictionCause.REPLACED))
         old.value, old.weight, old.cost, old.end = value, weight, cost, end
-        self._use(old)
+        old.used = self._now
+        self._order.write(old)
         self._make_room([], spare=old)
 
     def _use(self, entry: _Entry) -> None:
@@ -278,7 +289,7 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
 
     def _make_room(self, newcomers: list[_Entry], spare: _Entry | None = None) -> None:
         while not self._order.fits(self._order.line + newcomers):
-            victim = self._order.victim(spare)
+            victim = self._order.victim(spare, newcomers)
             self._order.age = max(self._order.age, victim.rank)
             self._counts["evictions"] += 1
             self._remove(victim, EvictionCause.EVICTED)
@@ -406,12 +417,12 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         with self._operation():
             for entry in list(self._order.line):
                 self._remove(entry, EvictionCause.CLEARED)
+            self._order = type(self._order)(*self._bounds)
 
     def copy(self) -> ReferenceCache:
         with self._operation():
             other = type(self)(**self._options, on_evict=self._on_evict)
-            other._order.line = [replace(entry) for entry in self._order.line]
-            other._order.ticks, other._order.age = self._order.ticks, self._order.age
+            other._order.take_over(self._order, [replace(entry) for entry in self._order.line])
             other._entries = {entry.key: entry for entry in other._order.line}
             other._timed = self._timed
             return other

@@ -63,10 +63,10 @@ typedef struct tinylfu_state {
     fc_sketch sketch;
     uint8_t full;    /* the bits of an entry whose counters are full */
     uint8_t watched; /* FC_ENTRY_SAMPLED, or 0 while the shadows rest */
+    bool compared;   /* something has had to go since the last halving, */
+    bool inserted;   /* and something has come since the shadows were judged last */
     bool counted;    /* the newcomer with this hash already */
     int64_t hash;
-    uint64_t evictions; /* when the sketch was halved last */
-    uint64_t inserts;   /* when the shadows were judged last */
     double share;       /* of the window */
     double scores[TINYLFU_SHARES];
     uint32_t periods;
@@ -178,10 +178,8 @@ tinylfu_judge(fc_store *s)
         t->share = TINYLFU_SHARE[best];
         window_set_share(s, t->share);
     }
-    if (t->inserts == s->inserts) {
-        t->watched = 0;
-    }
-    t->inserts = s->inserts;
+    t->watched = t->inserted ? FC_ENTRY_SAMPLED : 0;
+    t->inserted = false;
 }
 
 /* A request for a key of the sample. */
@@ -239,11 +237,11 @@ FC_NOINLINE static void
 tinylfu_age(fc_store *s)
 {
     tinylfu_state *t = tinylfu_of(s);
-    if (t->evictions == s->evictions) { /* nobody was compared: nothing to forget for */
+    if (!t->compared) { /* with nobody: nothing to forget for */
         t->sketch.additions = 0;
         return;
     }
-    t->evictions = s->evictions;
+    t->compared = false;
     fc_sketch_halve(&t->sketch);
     t->full = (uint8_t)(t->full + (1 << 4));
     if (t->full >> 4 == 0) { /* the numbers of halvings start again */
@@ -258,8 +256,8 @@ tinylfu_count(fc_store *s, uint64_t mix)
 {
     fc_sketch *k = &tinylfu_of(s)->sketch;
     uint32_t entries = s->count > TINYLFU_COUNTED_MIN ? s->count : TINYLFU_COUNTED_MIN;
-    fc_sketch_add(k, mix);
-    if (FC_UNLIKELY(k->additions >= (uint64_t)entries * TINYLFU_PERIOD)) {
+    if (fc_sketch_add(k, mix) &&
+        FC_UNLIKELY(k->additions >= (uint64_t)entries * TINYLFU_PERIOD)) {
         tinylfu_age(s);
     }
 }
@@ -305,6 +303,7 @@ tinylfu_on_add(fc_store *s, uint32_t at, const fc_incoming *in)
         }
         e->bits = (uint8_t)(t->full - TINYLFU_ADDED); /* its arrival may have been halved already */
         t->watched = FC_ENTRY_SAMPLED;
+        t->inserted = true;
         if (e->flags & FC_ENTRY_SAMPLED) {
             tinylfu_ask_shadows(s, in->hash, in->weight);
         }
@@ -324,12 +323,14 @@ tinylfu_on_hit(fc_store *s, uint32_t at)
     window_on_hit(s, at);
 }
 
-/* The weight may have grown. */
+/* The weight may have grown; where there is none this is a hit, as other ways to write have it. */
 static void
 tinylfu_on_write(fc_store *s, uint32_t at, const fc_incoming *in FC_UNUSED)
 {
     tinylfu_on_hit(s, at);
-    window_demote(s);
+    if (s->weighed) {
+        window_demote(s);
+    }
 }
 
 /* Bounded by weight, a cache shows how many entries it holds when it is full. */
@@ -355,6 +356,9 @@ tinylfu_victim(fc_store *s, const fc_incoming *in)
         t->hash = in->hash;
         t->window.candidate = FC_NIL;
         tinylfu_measure(s);
+    }
+    if (in != NULL) {
+        t->compared = true;
     }
     return window_victim(s, in);
 }

@@ -185,8 +185,10 @@ window_price(const fc_store *s, const fc_incoming *in, uint32_t candidate, uint3
     lacking = lacking > s->max_weight ? lacking - s->max_weight : 0;
     needed = lacking < needed ? lacking : needed;
     for (uint32_t i = 0; i < WINDOW_VICTIMS && at >= FC_LISTS && at != candidate; i++) {
-        price += window_estimate(s, at);
-        weight += s->weights[at];
+        if (at != in->spare) {
+            price += window_estimate(s, at);
+            weight += s->weights[at];
+        }
         if (weight >= needed) {
             break;
         }
