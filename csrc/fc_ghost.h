@@ -3,7 +3,8 @@
  * A store of its own without keys and values: two lists, from old to young, and a table to find a hash
  * and take it out from the middle.  Whoever comes back soon after leaving says something about the
  * queue that it left; two keys with the same 64-bit hash are taken for one, which costs a wrong guess.
- * Cost: O(1); 59 to 80 bytes for each ghost that there is room for, as many as the cache has entries. */
+ * Cost: O(1); 59 to 80 bytes per entry of the cache, which is how many ghosts there can be.  The owner
+ * prepares the ghosts for as many entries as the store has room for. */
 #ifndef FC_GHOST_H
 #define FC_GHOST_H
 
@@ -55,20 +56,22 @@ fc_ghost_forget(fc_store *g, uint32_t list)
     }
 }
 
-/* Remember a key on a list; where there is no room, one that left before is forgotten. */
+/* Remember a key that leaves a store, on a list; of more ghosts than the store has entries one that
+ * left before is forgotten. */
 static inline void
-fc_ghost_push(fc_store *g, uint32_t list, int64_t hash, uint64_t weight)
+fc_ghost_push(fc_store *g, const fc_store *s, uint32_t list, uint32_t at)
 {
     const fc_memo memo = {.list = (uint8_t)list};
-    fc_incoming in = {
-        .key = g, .value = g, .hash = hash, .weight = weight, .memo = &memo, .spare = FC_NIL};
-    if (g->slab.free == FC_NIL && g->slab.used == g->slab.room) {
+    fc_incoming in = {.key = g,
+                      .value = g,
+                      .hash = s->slab.entries[at].hash,
+                      .weight = fc_store_weight(s, at),
+                      .memo = &memo,
+                      .spare = FC_NIL};
+    while (g->count > 0 && g->count >= s->count) {
         fc_ghost_forget(g, g->list_count[list] > 0 ? list : 1 - list);
     }
-    if (g->slab.free != FC_NIL || g->slab.used < g->slab.room) {
-        uint32_t tag = fc_store_tag(g, hash);
-        fc_store_add(g, &FC_GHOSTS, fc_table_free_slot(&g->table, tag), &in);
-    }
+    fc_store_add(g, &FC_GHOSTS, fc_table_free_slot(&g->table, fc_store_tag(g, in.hash)), &in);
 }
 
 /* Take a key out: the list that it was on, or FC_NIL. */

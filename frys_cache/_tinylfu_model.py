@@ -330,9 +330,10 @@ class TinyLfu:
             self.main.set_share(_SHARES[self.scores.index(best)])
         self.watched, self.inserted = self.inserted, False
 
-    def victim(self, spare: Any = None, newcomers: Sequence[Any] = ()) -> Any:
+    def victim(self, spare: Any = None, newcomers: Sequence[Any] | None = None) -> Any:
         newcomer = newcomers[0] if newcomers else None
         if newcomer is not None and newcomer is not self.newcomer:
+            self._reserve()
             self._count(newcomer, len(self.main))
             self.newcomer = newcomer
             self.main.candidates = []

@@ -21,6 +21,7 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
+from frys_cache._queue_models import Arc, S3Fifo, Sieve
 from frys_cache._tinylfu_model import TinyLfu
 from frys_cache.errors import ConfigurationError, ValueTooLarge
 from frys_cache.types import DEFAULT, MISSING, CacheInfo, CacheStats, Default, EvictionCause
@@ -99,7 +100,7 @@ class _Fifo:
     def remove(self, entry: _Entry) -> None:
         del self.line[bisect_left(self.line, self._standing(entry), key=self._standing)]
 
-    def victim(self, spare: _Entry | None = None, newcomers: Any = ()) -> _Entry:
+    def victim(self, spare: _Entry | None = None, newcomers: Any = None) -> _Entry:
         return next(entry for entry in self.line if entry is not spare)
 
     def fits(self, entries: list[_Entry], fifths: int = 5) -> bool:
@@ -148,7 +149,7 @@ class _Size(_Lru):
 
 
 _POLICIES: dict[str, Any] = {"fifo": _Fifo, "lfu": _Lfu, "lru": _Lru, "size": _Size, "slru": _Slru}
-_POLICIES |= {"auto": TinyLfu, "tinylfu": TinyLfu}
+_POLICIES |= {"sieve": Sieve, "s3fifo": S3Fifo, "arc": Arc, "auto": TinyLfu, "tinylfu": TinyLfu}
 
 
 def _payload(thing: Any) -> int:

@@ -106,9 +106,8 @@ static void
 arc_on_remove(fc_store *s, uint32_t at, fc_cause cause)
 {
     arc_state *z = arc_of(s);
-    const fc_entry *e = &s->slab.entries[at];
     if (cause == FC_EVICTED && !z->unmourned) {
-        fc_ghost_push(&z->ghosts, e->list, e->hash, fc_store_weight(s, at));
+        fc_ghost_push(&z->ghosts, s, s->slab.entries[at].list, at);
     }
     z->unmourned = false;
     fc_store_unlink(s, at);

@@ -102,7 +102,7 @@ s3fifo_on_remove(fc_store *s, uint32_t at, fc_cause cause)
             fc_ghost_forget(ghosts, 0);
         }
         if (most > 0) {
-            fc_ghost_push(ghosts, 0, e->hash, weight);
+            fc_ghost_push(ghosts, s, 0, at);
         }
     }
     fc_store_unlink(s, at);
