@@ -2,9 +2,12 @@
 #ifndef FC_POLICY_ALL_H
 #define FC_POLICY_ALL_H
 
+#include "arc.h"
 #include "fifo.h"
 #include "lfu.h"
 #include "lru.h"
+#include "s3fifo.h"
+#include "sieve.h"
 #include "size.h"
 #include "slru.h"
 
@@ -14,8 +17,9 @@ typedef struct fc_policy_name {
 } fc_policy_name;
 
 static const fc_policy_name FC_POLICIES[] = {
-    {"lru", &FC_LRU},   {"fifo", &FC_FIFO}, {"lfu", &FC_LFU},
-    {"slru", &FC_SLRU}, {"size", &FC_SIZE}, {"auto", &FC_LRU},
+    {"lru", &FC_LRU},     {"fifo", &FC_FIFO},     {"lfu", &FC_LFU},
+    {"slru", &FC_SLRU},   {"size", &FC_SIZE},     {"auto", &FC_LRU},
+    {"sieve", &FC_SIEVE}, {"s3fifo", &FC_S3FIFO}, {"arc", &FC_ARC},
 };
 
 #define FC_POLICIES_COUNT (sizeof FC_POLICIES / sizeof *FC_POLICIES)
