@@ -7,12 +7,15 @@
 
 #include "fc_python.h"
 
-/* Let the policy know of a hit.  The commonest one is inlined: 1 ns. */
+/* Let the policy know of a hit.  The commonest two are inlined: 1 ns. */
 FC_INLINE void
 fc_touch(fc_cache *c, uint32_t at)
 {
     if (FC_LIKELY(c->store.on_hit == lru_on_hit)) {
         lru_on_hit(&c->store, at);
+    }
+    else if (FC_LIKELY(c->store.on_hit == fc_store_mark)) {
+        fc_store_mark(&c->store, at);
     }
     else {
         c->store.on_hit(&c->store, at);
@@ -132,9 +135,10 @@ fc_time_left(fc_cache *c, PyObject *key, Py_hash_t hash, int64_t *left)
 
 /* ---- iterate ------------------------------------------------------------------------------ */
 
-/* Note where all entries are, in order; the caller frees it with PyMem_Free.  NULL: no memory. */
+/* Note where all entries are, in order, or in the order of a copy; the caller frees it with
+ * PyMem_Free.  NULL: no memory. */
 static inline fc_ref *
-fc_snapshot(fc_cache *c, Py_ssize_t *count)
+fc_snapshot(fc_cache *c, bool copy, Py_ssize_t *count)
 {
     const fc_entry *entries;
     fc_ref *refs;
@@ -143,10 +147,15 @@ fc_snapshot(fc_cache *c, Py_ssize_t *count)
     entries = c->store.slab.entries;
     refs = PyMem_Malloc((size_t)(*count + 1) * sizeof *refs);
     if (refs != NULL) {
-        /* The order goes into the upper half, and is spread out from there. */
-        uint32_t *order = (uint32_t *)refs + *count;
-        fc_store_order(&c->store, order);
-        for (Py_ssize_t i = 0; i < *count; i++) {
+        /* The order goes into the lower half, and is spread out from its end on. */
+        uint32_t *order = (uint32_t *)refs;
+        if (copy) {
+            fc_store_line(&c->store, order);
+        }
+        else {
+            fc_store_order(&c->store, order);
+        }
+        for (Py_ssize_t i = *count; i-- > 0;) {
             fc_ref ref = {order[i], entries[order[i]].serial};
             refs[i] = ref;
         }

@@ -55,7 +55,7 @@ fc_clear(fc_cache *c, fc_store *old, fc_exits *out)
         return FC_BUSY;
     }
     if (out->audience) {
-        order = PyMem_Malloc((s->count + 1) * sizeof *order);
+        order = PyMem_Malloc(((size_t)s->count + 1) * 2 * sizeof *order);
     }
     if ((out->audience && (order == NULL || fc_exits_reserve(out, s->alloc, s->count) != FC_OK)) ||
         fc_store_init(&fresh, s->alloc, s->policy, &limits, s->seed) != FC_OK) {

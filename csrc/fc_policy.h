@@ -64,11 +64,13 @@ typedef struct fc_policy {
     int (*reserve)(struct fc_store *s);  /* make s->state fit the slab's room; FC_NOMEM */
     void (*rebound)(struct fc_store *s); /* the bounds have changed; all entries fit the new ones */
     /* Write all entries, the next victim first; by default list 0, then 1, ..., each from old to
-     * young. */
+     * young.  There is room for twice as many. */
     void (*order)(const struct fc_store *s, uint32_t *out);
     const char *(*check)(const struct fc_store *s); /* NULL, or what is wrong */
     bool weighs; /* wants weights where no bound does */
     bool unlisted; /* keeps entries on no list; order and check are its own */
+    bool queues; /* a copy takes the entries from list to list, for the order does not tell all */
+    uint8_t marks; /* with fc_store_mark as on_hit: how many hits are counted */
 } fc_policy;
 
 #endif

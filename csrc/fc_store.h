@@ -33,6 +33,7 @@ typedef struct fc_store {
     uint32_t list_count[FC_LISTS];
     uint64_t list_weight[FC_LISTS]; /* 0 unless weighed */
     bool weighed, timed; /* weights are kept; deadlines can be */
+    uint8_t marks;       /* of the policy */
     uint32_t sides;      /* places that the side arrays in use have room for */
     uint32_t weights_room, ends_room;
     uint64_t *weights;   /* by place */
@@ -48,6 +49,16 @@ typedef struct fc_store {
 static inline void
 fc_store_skip(fc_store *s FC_UNUSED, uint32_t at FC_UNUSED)
 {
+}
+
+/* The hit of policies under which nothing moves: count it in the bits, up to a most. */
+static inline void
+fc_store_mark(fc_store *s, uint32_t at)
+{
+    fc_entry *e = &s->slab.entries[at];
+    if (e->bits < s->marks) { /* storing what is there already would cost as much as a change */
+        e->bits++;
+    }
 }
 
 FC_INLINE uint64_t
@@ -90,16 +101,6 @@ fc_store_unlink(fc_store *s, uint32_t at)
     s->list_count[list]--;
     if (FC_UNLIKELY(s->weighed)) {
         s->list_weight[list] -= s->weights[at];
-    }
-}
-
-/* What a hit is that moves nothing: a use is counted in the entry's bits, up to so many.  Nothing is
- * stored where all are counted: a store into an entry costs more than the rest of a hit. */
-FC_INLINE void
-fc_store_mark(fc_store *s, uint32_t at, uint8_t most)
-{
-    if (s->slab.entries[at].bits < most) {
-        s->slab.entries[at].bits++;
     }
 }
 
@@ -151,6 +152,7 @@ fc_store_init(fc_store *s, fc_alloc *alloc, const fc_policy *policy, const fc_li
     s->timed = limits->idle > 0;
     s->seed = seed;
     s->on_hit = policy->on_hit;
+    s->marks = policy->marks;
     if (fc_slab_init(&s->slab, alloc) == FC_OK && fc_table_init(&s->table, alloc) == FC_OK &&
         (policy->open == NULL || policy->open(s) == FC_OK)) {
         s->policy = policy;
@@ -354,19 +356,40 @@ fc_store_learn(fc_store *s, const fc_learned *learned)
     }
 }
 
-/* Write the places of all entries to out (s->count of them), the next victim first. */
+/* Write the places of all entries to out: list 0, then 1, ..., each from old to young. */
 static inline void
-fc_store_order(const fc_store *s, uint32_t *out)
+fc_store_walk(const fc_store *s, uint32_t *out)
 {
-    if (s->policy->order != NULL) {
-        s->policy->order(s, out);
-        return;
-    }
     for (uint32_t list = 0; list < FC_LISTS; list++) {
         const fc_entry *entries = s->slab.entries;
         for (uint32_t at = entries[list].next; at != list; at = entries[at].next) {
             *out++ = at;
         }
+    }
+}
+
+/* Write the places of all entries to out (s->count of them, with room for as many again), the next
+ * victim first. */
+static inline void
+fc_store_order(const fc_store *s, uint32_t *out)
+{
+    if (s->policy->order != NULL) {
+        s->policy->order(s, out);
+    }
+    else {
+        fc_store_walk(s, out);
+    }
+}
+
+/* The same in the order in which a copy takes them over. */
+static inline void
+fc_store_line(const fc_store *s, uint32_t *out)
+{
+    if (s->policy->queues) {
+        fc_store_walk(s, out);
+    }
+    else {
+        fc_store_order(s, out);
     }
 }
 

@@ -11,7 +11,7 @@ def _remake(cls):
 
 
 cdef object get_state(MemoryCache self, bint whole):
-    """Options, entries in victim order if asked for, and what a subclass has added."""
+    """Options, entries if asked for, and what a subclass has added."""
     cdef fc_learned learned
     fc_store_learned(&self.c.store, &learned)
     options = {"max_entries": self.bound, "max_size_bytes": self.bound_bytes,
@@ -23,9 +23,9 @@ cdef object get_state(MemoryCache self, bint whole):
 
 
 cdef list export(MemoryCache self):
-    """All entries that are not over, the next victim first."""
+    """All entries that are not over, in the order in which a copy takes them over."""
     cdef list entries = []
-    cdef _Iterator i = iterate(self, ITEMS, False)
+    cdef _Iterator i = iterate(self, ITEMS, False, True)
     cdef fc_standing e
     for pair in i:
         # Making the pair may have run the collector, and foreign code.

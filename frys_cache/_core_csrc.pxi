@@ -98,7 +98,7 @@ cdef extern from "fc_empty.h":
     bint fc_is_live(const fc_cache *c, uint32_t at) noexcept nogil
     PyObject *fc_get(fc_cache *c, PyObject *key) except? NULL
     PyObject *fc_peek(fc_cache *c, PyObject *key) except? NULL
-    fc_ref *fc_snapshot(fc_cache *c, Py_ssize_t *count) noexcept
+    fc_ref *fc_snapshot(fc_cache *c, bint copy, Py_ssize_t *count) noexcept
     bint fc_fetch(fc_cache *c, fc_ref ref, PyObject **key, PyObject **value) noexcept
     uint32_t fc_count_live(const fc_cache *c) noexcept
     int fc_contains(fc_cache *c, PyObject *key) except -1

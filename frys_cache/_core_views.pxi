@@ -49,13 +49,13 @@ cdef class _Iterator:
         raise StopIteration
 
 
-cdef _Iterator iterate(MemoryCache cache, int kind, bint backwards):
+cdef _Iterator iterate(MemoryCache cache, int kind, bint backwards, bint copy=False):
     cdef _Iterator i = _Iterator.__new__(_Iterator)
     cdef Py_ssize_t count
     if cache is None:
         raise TypeError("a view of nothing: make views by keys(), values() and items()")
     tick(cache)
-    i.refs = fc_snapshot(cache.c, &count)
+    i.refs = fc_snapshot(cache.c, copy, &count)
     if i.refs is NULL:
         raise MemoryError
     i.cache = cache

@@ -1,31 +1,40 @@
-/* arc.h - recency and frequency share the cache, and their ghosts say who needs more.
+/* arc.h - what was used once beside what was used again, and ghosts of both that tell which to favour.
  *
- * Two lists from cold to hot: what was used once (T1, list 0) and what was used again (T2, list 1);
- * and the ghosts of what left each of them (B1, B2).  A target p is the share of T1: one that comes
- * back from B1 raises it, one from B2 lowers it, and both then go to T2.  The coldest of T1 goes where
- * T1 has more than p, else the coldest of T2 (Megiddo and Modha, "ARC: a self-tuning, low overhead
- * replacement cache", FAST 2003).  Cost: O(1) amortized; 59 to 80 bytes per entry for the ghosts.
+ * Two lists from cold to hot: list 0 (T1 of the paper) was used once, list 1 (T2) again.  A use
+ * moves an entry to the hot end of T2.  What goes leaves its hash in a list of ghosts, B1 or B2.  A
+ * newcomer whose ghost is in B1 says that T1 is too small, one in B2 that T2 is: the target for T1
+ * moves that way, by one, or by the quotient of the ghosts if the other list has more; and it is put
+ * in T2.  The coldest of T1 goes while T1 is over its target, else that of T2 (Megiddo and Modha,
+ * "ARC: a self-tuning, low overhead replacement cache", FAST 2003).
  *
- * Right where recency and frequency take turns; a loop larger than the cache defeats it, as lru.
+ * Cost: O(1); 28 bytes per entry for the ghosts.  Right where recency and frequency take turns, with
+ * nothing to tune.  A loop a little larger than the cache leaves it as empty as lru does.
  *
- * Where the paper leaves a choice: p is no whole number; it moves by the quotient of the ghosts, at
- * least by one entry, or, where only bytes bound, by as often what comes back weighs.  What T1 loses
- * while it has no ghosts and fills the cache leaves none.  A copy keeps the lists and p, not the ghosts. */
+ * The paper leaves choices.  Taken are those of libCacheSim, and counts on traces agree with it: the
+ * target moves by a fraction where the quotient has one; T1 also gives way at its very target when
+ * the newcomer's ghost was in B2.  T1 and B1 together are at most as many as the most entries that
+ * there were, and so are B1 and B2.  The target is a share of max_entries, and holds for bytes as
+ * well; where bytes alone are bounded it is in bytes, and moves by the newcomer's weight.  A copy
+ * takes over the target, and has no ghosts.
+ *
+ * Not chosen: ghosts by weight (a ghost takes as much room whatever it weighed); car, the same with
+ * clocks, whose hits are cheaper (s3fifo is the better one of that kind). */
 #ifndef FC_POLICY_ARC_H
 #define FC_POLICY_ARC_H
 
 #include "../fc_ghost.h"
+#include "../fc_store.h"
 
+/* Numbers of T1 and T2, and of B1 and B2 among the ghosts. */
 enum { ARC_ONCE, ARC_AGAIN };
 
 typedef struct arc_state {
-    fc_store ghosts;    /* B1 on list 0, B2 on list 1 */
-    double target;      /* p */
-    bool by_weight;     /* what p and the lists are measured in */
-    bool asked;         /* for the ghost of the newcomer with this hash */
-    uint32_t ghost;     /* the list that its ghost was on, or FC_NIL */
-    bool unmourned;     /* the next to go leaves no ghost */
-    int64_t hash;
+    fc_ghost ghosts;
+    double target; /* for T1: entries, or bytes where these alone are bounded */
+    double whole; /* the bound that it is a share of */
+    uint64_t met; /* mixed hash of the newcomer that was met last, */
+    bool meeting; /* if it had a ghost and is not in yet; */
+    bool again; /* its ghost was in B2 */
 } arc_state;
 
 FC_INLINE arc_state *
@@ -34,58 +43,110 @@ arc_of(const fc_store *s)
     return s->state;
 }
 
-FC_INLINE uint64_t
-arc_size(const fc_store *s, const fc_store *lists, uint32_t list)
+FC_INLINE bool
+arc_by_weight(const fc_store *s)
 {
-    return arc_of(s)->by_weight ? lists->list_weight[list] : lists->list_count[list];
+    return s->max_entries == FC_ENTRIES_MAX && s->max_weight != UINT64_MAX;
 }
 
-FC_INLINE uint64_t
-arc_room(const fc_store *s)
+static double
+arc_whole(const fc_store *s)
 {
-    return arc_of(s)->by_weight ? s->max_weight : s->max_entries;
+    return arc_by_weight(s) ? (double)s->max_weight : (double)s->max_entries;
 }
 
-/* Look for the ghost of a newcomer, once, and learn from it. */
+/* How many ghosts there may be, and how many of B1 with T1. */
+static uint32_t
+arc_most(const fc_store *s)
+{
+    uint32_t most = s->slab.used - FC_LISTS;
+    return most < s->max_entries ? most : s->max_entries;
+}
+
 static void
-arc_ask(fc_store *s, const fc_incoming *in)
+arc_trim(fc_store *s, uint32_t more)
 {
-    arc_state *z = arc_of(s);
-    double own, other, step, room = (double)arc_room(s);
-    if (z->asked && z->hash == in->hash) {
-        return;
+    fc_ghost *g = &arc_of(s)->ghosts;
+    uint32_t most = arc_most(s);
+    while (g->count[ARC_ONCE] > 0 && s->list_count[ARC_ONCE] + g->count[ARC_ONCE] > most) {
+        fc_ghost_drop(g, ARC_ONCE);
     }
-    own = (double)arc_size(s, &z->ghosts, ARC_ONCE);
-    other = (double)arc_size(s, &z->ghosts, ARC_AGAIN);
-    z->asked = true;
-    z->hash = in->hash;
-    z->ghost = fc_ghost_take(&z->ghosts, in->hash);
-    if (z->ghost == FC_NIL) {
-        return;
+    while (g->count[ARC_ONCE] + g->count[ARC_AGAIN] > most + more) {
+        fc_ghost_drop(g, g->count[ARC_AGAIN] > 0 ? ARC_AGAIN : ARC_ONCE);
     }
-    step = z->ghost == ARC_ONCE ? other / own : own / other; /* weights may be 0: inf, or NaN */
-    step = step > 1 ? step : 1;
-    step = z->by_weight ? step * (double)in->weight : step;
-    step = step < room ? step : room;
-    if (z->ghost == ARC_ONCE) {
-        z->target = z->target + step < room ? z->target + step : room;
+}
+
+static int
+arc_reserve(fc_store *s)
+{
+    return fc_ghost_reserve(&arc_of(s)->ghosts, s->alloc, s->slab.room);
+}
+
+static void
+arc_close(fc_store *s)
+{
+    fc_ghost_free(&arc_of(s)->ghosts, s->alloc);
+    fc_alloc_release(s->alloc, s->state, sizeof(arc_state));
+}
+
+static int
+arc_open(fc_store *s)
+{
+    s->state = fc_alloc_resize(s->alloc, NULL, 0, sizeof(arc_state));
+    if (s->state == NULL) {
+        return FC_NOMEM;
     }
-    else {
-        z->target = z->target > step ? z->target - step : 0;
+    memset(s->state, 0, sizeof(arc_state));
+    arc_of(s)->whole = arc_whole(s);
+    if (arc_reserve(s) != FC_OK) {
+        arc_close(s);
+        return FC_NOMEM;
     }
+    return FC_OK;
+}
+
+/* Move the target towards the list whose ghost has come back. */
+static void
+arc_adapt(fc_store *s, bool again, uint64_t weight)
+{
+    arc_state *a = s->state;
+    double step = (double)a->ghosts.count[!again] / a->ghosts.count[again];
+    step = step < 1 ? 1 : step;
+    if (arc_by_weight(s)) {
+        step *= weight == 0 ? 1 : (double)weight;
+    }
+    a->target += again ? -step : step;
+    a->target = a->target < 0 ? 0 : a->target > a->whole ? a->whole : a->target;
+}
+
+/* Learn from the ghost of a newcomer, once, and take it away.  Whether it had one. */
+static bool
+arc_meet(fc_store *s, const fc_incoming *in)
+{
+    arc_state *a = s->state;
+    uint64_t mixed = fc_ghost_mix(in->hash, s->seed);
+    uint32_t ghost;
+    if (a->meeting && a->met == mixed) {
+        return true;
+    }
+    ghost = fc_ghost_find(&a->ghosts, mixed);
+    a->meeting = ghost != 0;
+    if (a->meeting) {
+        a->met = mixed;
+        a->again = a->ghosts.nodes[ghost].list == ARC_AGAIN;
+        arc_adapt(s, a->again, in->weight);
+        fc_ghost_remove(&a->ghosts, ghost);
+    }
+    return a->meeting;
 }
 
 static void
 arc_on_add(fc_store *s, uint32_t at, const fc_incoming *in)
 {
-    arc_state *z = arc_of(s);
-    uint32_t list = in->memo != NULL && in->memo->list == ARC_AGAIN ? ARC_AGAIN : ARC_ONCE;
-    if (in->memo == NULL) {
-        arc_ask(s, in);
-        list = z->ghost == FC_NIL ? ARC_ONCE : ARC_AGAIN;
-        z->asked = false;
-    }
-    fc_store_push(s, list, at);
+    bool again = in->memo != NULL ? in->memo->list == ARC_AGAIN : arc_meet(s, in);
+    fc_store_push(s, again ? ARC_AGAIN : ARC_ONCE, at);
+    arc_of(s)->meeting = false;
+    arc_trim(s, 0);
 }
 
 static void
@@ -102,56 +163,41 @@ arc_on_hit(fc_store *s, uint32_t at)
     }
 }
 
+/* The newcomer will be in T1 or has taken its ghost away, so that there may be one more till then. */
 static void
 arc_on_remove(fc_store *s, uint32_t at, fc_cause cause)
 {
-    arc_state *z = arc_of(s);
-    if (cause == FC_EVICTED && !z->unmourned) {
-        fc_ghost_push(&z->ghosts, s, s->slab.entries[at].list, at);
-    }
-    z->unmourned = false;
+    const fc_entry *e = &s->slab.entries[at];
     fc_store_unlink(s, at);
+    if (cause == FC_EVICTED) {
+        fc_ghost_push(&arc_of(s)->ghosts, e->list, fc_ghost_mix(e->hash, s->seed));
+        arc_trim(s, 1);
+    }
 }
 
-/* The coldest of the list that has more than its share. */
-FC_INLINE uint32_t
-arc_replace(fc_store *s, const fc_incoming *in, bool from_again)
+/* Whether T1 of this size is to give way; equal: also at its very target. */
+FC_INLINE bool
+arc_over(const fc_store *s, uint64_t count, uint64_t weight, bool equal)
 {
-    double once = (double)arc_size(s, s, ARC_ONCE), target = arc_of(s)->target;
-    bool first = s->list_count[ARC_ONCE] > 0 && (once > target || (once == target && from_again));
-    uint32_t at = fc_store_oldest(s, first ? ARC_ONCE : ARC_AGAIN, in);
-    return at != FC_NIL ? at : fc_store_oldest(s, first ? ARC_AGAIN : ARC_ONCE, in);
+    const arc_state *a = s->state;
+    double size = arc_by_weight(s) ? (double)weight : (double)count;
+    if (size > a->target || (equal && size == a->target)) {
+        return true;
+    }
+    return s->max_weight != UINT64_MAX && !arc_by_weight(s) &&
+           (double)weight > a->target / a->whole * (double)s->max_weight;
 }
 
 static uint32_t
 arc_victim(fc_store *s, const fc_incoming *in)
 {
-    arc_state *z = arc_of(s);
-    uint64_t once, room = arc_room(s), comes;
-    z->unmourned = false;
-    if (in == NULL || in->spare != FC_NIL || in->memo != NULL) {
-        return arc_replace(s, in, false);
+    uint32_t once = fc_store_oldest(s, ARC_ONCE, in), again = fc_store_oldest(s, ARC_AGAIN, in);
+    bool new = in != NULL && in->spare == FC_NIL && in->memo == NULL;
+    bool equal = new && arc_meet(s, in) && arc_of(s)->again;
+    if (once == FC_NIL || again == FC_NIL) {
+        return once == FC_NIL ? again : once;
     }
-    arc_ask(s, in);
-    if (z->ghost != FC_NIL) {
-        return arc_replace(s, in, z->ghost == ARC_AGAIN);
-    }
-    comes = z->by_weight ? in->weight : 1;
-    once = arc_size(s, s, ARC_ONCE);
-    if (once + arc_size(s, &z->ghosts, ARC_ONCE) + comes > room) {
-        if (z->ghosts.list_count[ARC_ONCE] == 0) {
-            uint32_t at = fc_store_oldest(s, ARC_ONCE, in);
-            z->unmourned = at != FC_NIL;
-            return at != FC_NIL ? at : fc_store_oldest(s, ARC_AGAIN, in);
-        }
-        fc_ghost_forget(&z->ghosts, ARC_ONCE);
-    }
-    else if (once + arc_size(s, s, ARC_AGAIN) + arc_size(s, &z->ghosts, ARC_ONCE) +
-                 arc_size(s, &z->ghosts, ARC_AGAIN) >=
-             2 * room) {
-        fc_ghost_forget(&z->ghosts, ARC_AGAIN);
-    }
-    return arc_replace(s, in, false);
+    return arc_over(s, s->list_count[ARC_ONCE], s->list_weight[ARC_ONCE], equal) ? once : again;
 }
 
 static void
@@ -163,96 +209,62 @@ arc_save(const fc_store *s, uint32_t at, fc_memo *memo)
 static void
 arc_learned(const fc_store *s, fc_learned *learned)
 {
-    learned->share = arc_of(s)->target / (double)arc_room(s);
+    learned->share = arc_of(s)->target / arc_of(s)->whole;
 }
 
 static void
 arc_learn(fc_store *s, const fc_learned *learned)
 {
-    double room = (double)arc_room(s), target = learned->share * room;
-    if (target > 0) { /* no NaN */
-        arc_of(s)->target = target < room ? target : room;
-    }
+    arc_of(s)->target = learned->share * arc_of(s)->whole;
 }
 
+/* The target stays the same share. */
+static void
+arc_rebound(fc_store *s)
+{
+    arc_state *a = s->state;
+    double whole = arc_whole(s);
+    a->target = a->target / a->whole * whole;
+    a->whole = whole;
+    arc_trim(s, 0);
+}
+
+/* T1 down to its target, T2, and what is left of T1. */
 static void
 arc_order(const fc_store *s, uint32_t *out)
 {
     const fc_entry *entries = s->slab.entries;
-    uint64_t once = arc_size(s, s, ARC_ONCE);
+    uint64_t count = s->list_count[ARC_ONCE], weight = s->list_weight[ARC_ONCE];
     uint32_t at = entries[ARC_ONCE].next;
-    for (; at != ARC_ONCE && (double)once > arc_of(s)->target; at = entries[at].next) {
-        once -= arc_of(s)->by_weight ? s->weights[at] : 1;
+    for (; at != ARC_ONCE && arc_over(s, count, weight, false); at = entries[at].next) {
+        count--;
+        weight -= fc_store_weight(s, at);
         *out++ = at;
     }
-    for (uint32_t again = entries[ARC_AGAIN].next; again != ARC_AGAIN;
-         again = entries[again].next) {
-        *out++ = again;
+    for (uint32_t i = entries[ARC_AGAIN].next; i != ARC_AGAIN; i = entries[i].next) {
+        *out++ = i;
     }
     for (; at != ARC_ONCE; at = entries[at].next) {
         *out++ = at;
     }
 }
 
-static int
-arc_reserve(fc_store *s)
-{
-    return fc_store_prepare(&arc_of(s)->ghosts, s->slab.room - FC_LISTS);
-}
-
-static void
-arc_rebound(fc_store *s)
-{
-    arc_state *z = arc_of(s);
-    uint64_t room;
-    z->by_weight = s->max_entries == FC_ENTRIES_MAX;
-    room = arc_room(s);
-    z->target = z->target < (double)room ? z->target : (double)room;
-    for (uint32_t list = 0; list < 2; list++) {
-        while (arc_size(s, s, list) + arc_size(s, &z->ghosts, list) > room &&
-               z->ghosts.list_count[list] > 0) {
-            fc_ghost_forget(&z->ghosts, list);
-        }
-    }
-}
-
-static void
-arc_close(fc_store *s)
-{
-    fc_store_free(&arc_of(s)->ghosts);
-    fc_alloc_release(s->alloc, s->state, sizeof(arc_state));
-}
-
-static int
-arc_open(fc_store *s)
-{
-    arc_state *z = fc_alloc_resize(s->alloc, NULL, 0, sizeof *z);
-    if (z == NULL) {
-        return FC_NOMEM;
-    }
-    memset(z, 0, sizeof *z);
-    s->state = z;
-    z->by_weight = s->max_entries == FC_ENTRIES_MAX;
-    z->ghost = FC_NIL;
-    if (fc_ghost_init(&z->ghosts, s) != FC_OK || arc_reserve(s) != FC_OK) {
-        arc_close(s);
-        s->state = NULL;
-        return FC_NOMEM;
-    }
-    return FC_OK;
-}
-
 static const char *
 arc_check(const fc_store *s)
 {
-    const arc_state *z = arc_of(s);
+    const arc_state *a = s->state;
+    uint32_t once = a->ghosts.count[ARC_ONCE], again = a->ghosts.count[ARC_AGAIN];
     if (s->list_count[ARC_ONCE] + s->list_count[ARC_AGAIN] != s->count) {
         return "arc: an entry that is on neither list";
     }
-    if (!(z->target >= 0 && z->target <= (double)arc_room(s))) {
-        return "arc: the target is more than the whole cache";
+    if (a->whole != arc_whole(s) || !(a->target >= 0 && a->target <= a->whole)) {
+        return "arc: the target is no share of the bound";
     }
-    return fc_store_check(&z->ghosts) == NULL ? NULL : "arc: the ghosts are broken";
+    if (a->ghosts.room < s->slab.used || once + again > arc_most(s) + 1 ||
+        (once > 0 && once + s->list_count[ARC_ONCE] > arc_most(s))) {
+        return "arc: more ghosts than there may be";
+    }
+    return fc_ghost_check(&a->ghosts);
 }
 
 static const fc_policy FC_ARC = {
@@ -270,6 +282,7 @@ static const fc_policy FC_ARC = {
     .rebound = arc_rebound,
     .order = arc_order,
     .check = arc_check,
+    .queues = true,
 };
 
 #endif

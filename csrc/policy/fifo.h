@@ -10,7 +10,7 @@
 static const fc_policy FC_FIFO = {
     .name = "fifo",
     .on_add = lru_on_add,
-    .on_hit = fc_store_skip,
+    .on_hit = fc_store_mark,
     .on_remove = lru_on_remove,
     .victim = lru_victim,
 };

@@ -1,219 +1,298 @@
-/* s3fifo.h - three queues: what is not used again soon does not stay long.
+/* s3fifo.h - a small queue sifts newcomers; what is used twice there, or comes back soon, goes on to
+ * the main queue.
  *
- * A small queue (list 0) of a tenth of the cache, a main one (list 1), and ghosts of keys that left
- * the small one, nine tenths as many.  A newcomer comes into the small queue; one whose ghost is there
- * into the main one; and as long as nothing had to go, what does not fit the small queue goes to the
- * main one at once.  A hit only counts, up to 3.  Where something has to go: from the main queue, if it
- * has more than its nine tenths or the small one is empty, else from the small one.  The oldest of the
- * small queue moves to the main one if it was used twice, else it goes.  The oldest of the main queue
- * goes around once more, for one use less, else it goes (Yang, Zhang, Qiu, Yue and Rashmi, "FIFO queues
- * are all you need for cache eviction", SOSP 2023; filling the main queue first as libCacheSim does
- * since 2024).  Cost: a hit moves nothing; O(1) amortized; 59 to 80 bytes per entry for the ghosts.
+ * Two queues in the order of arrival: list 0 is small, for a tenth of the cache, list 1 is main, for
+ * the rest.  A hit is counted, up to 3, and moves nothing.  The oldest in small goes to main, with
+ * its count at 0, if it was used twice, else out, and its hash to the ghosts.  The oldest in main
+ * goes out if its count is 0, else back to the young end with one less.  A newcomer whose ghost is
+ * there goes to main, any other to small (Yang, Zhang, Qiu, Yue and Rashmi, "FIFO queues are all you
+ * need for cache eviction", SOSP 2023).
  *
- * Right where hits should be cheap and many keys come once, and in loops; behind lru where what comes
- * is asked for once more, but only once.
+ * Cost: a hit O(1), of which most store nothing; an eviction O(1) amortized, as each step is paid by
+ * a hit; 26 bytes per entry for the ghosts.  Right where most of what comes is not asked for again.
+ * Where an entry is used once more, and that late, slru or arc keep more.
  *
- * A choice that the paper leaves: fewer than ten entries still have a small queue of one. A copy keeps
- * queues and counts, not the ghosts. */
+ * The paper leaves choices.  Taken are those of libCacheSim since 2024, and counts on traces agree
+ * with it: until the first eviction main takes what small has no room for; main gives way while it
+ * is over its share or small is empty, else small does, and one turn of small goes on until it has
+ * found a victim; small needs two uses, not one; there are as many ghosts as nine tenths of the most
+ * entries that there were, and only what small has evicted becomes one.  A tenth is rounded down,
+ * but is one entry, or byte, at least.  With both bounds a queue is over its share when either
+ * tells so.  A copy has no ghosts.
+ *
+ * Not chosen: ghosts by weight (a ghost takes as much room whatever it weighed); a ring buffer for
+ * each queue (a removal from the middle would leave holes). */
 #ifndef FC_POLICY_S3FIFO_H
 #define FC_POLICY_S3FIFO_H
 
 #include "../fc_ghost.h"
+#include "../fc_store.h"
 
-enum { S3FIFO_SMALL, S3FIFO_MAIN };
-#define S3FIFO_MOST 3   /* uses that are counted */
-#define S3FIFO_PROMOTES 2
+enum { S3_SMALL, S3_MAIN };
 
-typedef struct s3fifo_state {
-    fc_store ghosts; /* on list 0 */
-    bool full;       /* something had to go already */
-    bool asked;      /* for the ghost of the newcomer with this hash */
-    bool known;      /* there was one */
-    int64_t hash;
-} s3fifo_state;
+#define S3_USES 2 /* in small, to go on to main */
+#define S3_COUNTED (UINT32_C(1) << 31) /* in s3_order: came from small, with its count at 0 */
 
-FC_INLINE s3fifo_state *
-s3fifo_of(const fc_store *s)
+typedef struct s3_state {
+    fc_ghost ghosts;
+    bool evicted; /* something, ever */
+    bool turn; /* of small: it was chosen to give way, and has not yet */
+} s3_state;
+
+FC_INLINE uint64_t
+s3_tenth(uint64_t whole)
 {
-    return s->state;
+    return whole < 20 ? 1 : whole / 10;
 }
 
-/* Whether a list has more than so many tenths of the cache; the small queue's are rounded down. */
+/* Whether a main queue of this size is over its share. */
 FC_INLINE bool
-s3fifo_over(const fc_store *s, uint32_t list)
+s3_over(const fc_store *s, uint64_t count, uint64_t weight)
 {
-    uint32_t entries = s->max_entries / 10;
-    uint64_t weight = s->max_weight / 10;
-    entries = entries > 0 ? entries : 1;
-    if (list == S3FIFO_MAIN) {
-        entries = s->max_entries - entries;
-        weight = s->max_weight - weight;
-    }
-    return s->list_count[list] > entries || s->list_weight[list] > weight;
+    return count > s->max_entries - s3_tenth(s->max_entries) ||
+           (s->max_weight != UINT64_MAX && weight > s->max_weight - s3_tenth(s->max_weight));
 }
 
-/* Look for the ghost of a newcomer, once. */
 static bool
-s3fifo_ask(fc_store *s, const fc_incoming *in)
+s3_small_full(const fc_store *s)
 {
-    s3fifo_state *z = s3fifo_of(s);
-    if (!z->asked || z->hash != in->hash) {
-        z->asked = true;
-        z->hash = in->hash;
-        z->known = fc_ghost_take(&z->ghosts, in->hash) != FC_NIL;
-    }
-    return z->known;
+    return s->list_count[S3_SMALL] >= s3_tenth(s->max_entries) ||
+           (s->max_weight != UINT64_MAX && s->list_weight[S3_SMALL] >= s3_tenth(s->max_weight));
 }
 
-static void
-s3fifo_on_add(fc_store *s, uint32_t at, const fc_incoming *in)
-{
-    s3fifo_state *z = s3fifo_of(s);
-    if (in->memo != NULL) {
-        fc_store_push(s, in->memo->list == S3FIFO_MAIN ? S3FIFO_MAIN : S3FIFO_SMALL, at);
-        s->slab.entries[at].bits = in->memo->bits < S3FIFO_MOST ? in->memo->bits : S3FIFO_MOST;
-        return;
-    }
-    fc_store_push(s, s3fifo_ask(s, in) ? S3FIFO_MAIN : S3FIFO_SMALL, at);
-    z->asked = false;
-    if (!z->full && s3fifo_over(s, S3FIFO_SMALL) && s->slab.entries[at].list == S3FIFO_SMALL) {
-        fc_store_unlink(s, at);
-        fc_store_push(s, S3FIFO_MAIN, at);
-    }
-}
-
-static void
-s3fifo_on_hit(fc_store *s, uint32_t at)
-{
-    fc_store_mark(s, at, S3FIFO_MOST);
-}
-
-static void
-s3fifo_on_remove(fc_store *s, uint32_t at, fc_cause cause)
-{
-    const fc_entry *e = &s->slab.entries[at];
-    fc_store *ghosts = &s3fifo_of(s)->ghosts;
-    uint64_t weight = fc_store_weight(s, at);
-    if (e->list == S3FIFO_SMALL && cause == FC_EVICTED) {
-        /* Nine tenths of the bound, by entries and by weight. */
-        uint32_t most = (uint32_t)((uint64_t)s->max_entries * 9 / 10);
-        uint64_t heaviest = s->max_weight - s->max_weight / 10;
-        while (ghosts->count > 0 && (ghosts->count >= most || ghosts->weight + weight > heaviest)) {
-            fc_ghost_forget(ghosts, 0);
-        }
-        if (most > 0) {
-            fc_ghost_push(ghosts, s, 0, at);
-        }
-    }
-    fc_store_unlink(s, at);
-}
-
-/* To the young end of the main queue, with so many uses. */
-FC_INLINE void
-s3fifo_requeue(fc_store *s, uint32_t at, unsigned uses)
-{
-    s->slab.entries[at].bits = (uint8_t)uses;
-    fc_store_unlink(s, at);
-    fc_store_push(s, S3FIFO_MAIN, at);
-}
-
+/* How many ghosts there may be. */
 static uint32_t
-s3fifo_victim(fc_store *s, const fc_incoming *in)
+s3_ghosts(const fc_store *s)
 {
-    fc_entry *entries = s->slab.entries;
-    if (in == NULL) { /* nobody comes: by order */
-        uint32_t at = fc_store_oldest(s, S3FIFO_SMALL, in);
-        return at != FC_NIL ? at : fc_store_oldest(s, S3FIFO_MAIN, in);
-    }
-    if (in->spare == FC_NIL && in->memo == NULL) {
-        s3fifo_ask(s, in);
-    }
-    s3fifo_of(s)->full = true;
-    if (!s3fifo_over(s, S3FIFO_MAIN)) {
-        uint32_t at = fc_store_oldest(s, S3FIFO_SMALL, in);
-        for (; at != FC_NIL; at = fc_store_oldest(s, S3FIFO_SMALL, in)) {
-            if (entries[at].bits < S3FIFO_PROMOTES) {
-                return at;
-            }
-            s3fifo_requeue(s, at, 0);
-        }
-    }
-    for (;;) {
-        uint32_t at = fc_store_oldest(s, S3FIFO_MAIN, in);
-        if (at == FC_NIL) {
-            return fc_store_oldest(s, S3FIFO_SMALL, in);
-        }
-        if (entries[at].bits == 0) {
-            return at;
-        }
-        s3fifo_requeue(s, at, entries[at].bits - 1);
-    }
+    uint64_t most = s->slab.used - FC_LISTS;
+    return (uint32_t)((most < s->max_entries ? most : s->max_entries) * 9 / 10);
 }
 
 static void
-s3fifo_save(const fc_store *s, uint32_t at, fc_memo *memo)
+s3_trim(fc_store *s, uint32_t most)
 {
-    memo->list = s->slab.entries[at].list;
-    memo->bits = s->slab.entries[at].bits;
+    fc_ghost *ghosts = &((s3_state *)s->state)->ghosts;
+    while (ghosts->count[0] > most) {
+        fc_ghost_drop(ghosts, 0);
+    }
 }
 
 static int
-s3fifo_reserve(fc_store *s)
+s3_reserve(fc_store *s)
 {
-    return fc_store_prepare(&s3fifo_of(s)->ghosts, s->slab.room - FC_LISTS);
+    return fc_ghost_reserve(&((s3_state *)s->state)->ghosts, s->alloc, s->slab.room);
 }
 
 static void
-s3fifo_close(fc_store *s)
+s3_close(fc_store *s)
 {
-    fc_store_free(&s3fifo_of(s)->ghosts);
-    fc_alloc_release(s->alloc, s->state, sizeof(s3fifo_state));
+    fc_ghost_free(&((s3_state *)s->state)->ghosts, s->alloc);
+    fc_alloc_release(s->alloc, s->state, sizeof(s3_state));
 }
 
 static int
-s3fifo_open(fc_store *s)
+s3_open(fc_store *s)
 {
-    s3fifo_state *z = fc_alloc_resize(s->alloc, NULL, 0, sizeof *z);
-    if (z == NULL) {
+    s->state = fc_alloc_resize(s->alloc, NULL, 0, sizeof(s3_state));
+    if (s->state == NULL) {
         return FC_NOMEM;
     }
-    memset(z, 0, sizeof *z);
-    s->state = z;
-    if (fc_ghost_init(&z->ghosts, s) != FC_OK || s3fifo_reserve(s) != FC_OK) {
-        s3fifo_close(s);
-        s->state = NULL;
+    memset(s->state, 0, sizeof(s3_state));
+    if (s3_reserve(s) != FC_OK) {
+        s3_close(s);
         return FC_NOMEM;
     }
     return FC_OK;
 }
 
-static const char *
-s3fifo_check(const fc_store *s)
+static void
+s3_on_add(fc_store *s, uint32_t at, const fc_incoming *in)
 {
-    const fc_store *ghosts = &s3fifo_of(s)->ghosts;
-    if (s->list_count[S3FIFO_SMALL] + s->list_count[S3FIFO_MAIN] != s->count) {
+    s3_state *state = s->state;
+    uint32_t list = S3_SMALL;
+    if (in->memo != NULL) {
+        list = in->memo->list == S3_MAIN;
+        s->slab.entries[at].bits = in->memo->bits < 3 ? in->memo->bits : 3;
+    }
+    else {
+        uint32_t ghost = fc_ghost_find(&state->ghosts, fc_ghost_mix(in->hash, s->seed));
+        if (ghost != 0) {
+            fc_ghost_remove(&state->ghosts, ghost);
+            list = S3_MAIN;
+        }
+        else if (!state->evicted && s3_small_full(s)) {
+            list = S3_MAIN;
+        }
+    }
+    state->turn = false;
+    fc_store_push(s, list, at);
+    s3_trim(s, s3_ghosts(s));
+}
+
+/* What goes for a newcomer becomes a ghost before the ghost of that is looked for, so that there may
+ * be one more for a while. */
+static void
+s3_on_remove(fc_store *s, uint32_t at, fc_cause cause)
+{
+    s3_state *state = s->state;
+    const fc_entry *e = &s->slab.entries[at];
+    if (cause == FC_EVICTED) {
+        state->evicted = true;
+        if (e->list == S3_SMALL) {
+            fc_ghost_push(&state->ghosts, 0, fc_ghost_mix(e->hash, s->seed));
+            s3_trim(s, s3_ghosts(s) + 1);
+        }
+    }
+    state->turn = false;
+    fc_store_unlink(s, at);
+}
+
+static void
+s3_move(fc_store *s, uint32_t at, uint8_t bits)
+{
+    fc_store_unlink(s, at);
+    fc_store_push(s, S3_MAIN, at);
+    s->slab.entries[at].bits = bits;
+}
+
+/* Each step takes from a count or from small, so it ends. */
+static uint32_t
+s3_victim(fc_store *s, const fc_incoming *in)
+{
+    s3_state *state = s->state;
+    for (;;) {
+        uint32_t small = fc_store_oldest(s, S3_SMALL, in), main = fc_store_oldest(s, S3_MAIN, in);
+        state->turn = small != FC_NIL &&
+                      (main == FC_NIL || state->turn ||
+                       !s3_over(s, s->list_count[S3_MAIN], s->list_weight[S3_MAIN]));
+        if (state->turn) {
+            if (s->slab.entries[small].bits < S3_USES) {
+                return small;
+            }
+            s3_move(s, small, 0);
+        }
+        else {
+            uint8_t bits = s->slab.entries[main].bits;
+            if (bits == 0) {
+                return main;
+            }
+            s3_move(s, main, bits - 1);
+        }
+    }
+}
+
+static void
+s3_save(const fc_store *s, uint32_t at, fc_memo *memo)
+{
+    memo->list = s->slab.entries[at].list;
+    memo->bits = s->slab.entries[at].bits;
+}
+
+/* 1 once small no longer shares its newcomers with main. */
+static void
+s3_learned(const fc_store *s, fc_learned *learned)
+{
+    learned->share = ((s3_state *)s->state)->evicted;
+}
+
+static void
+s3_learn(fc_store *s, const fc_learned *learned)
+{
+    ((s3_state *)s->state)->evicted = learned->share > 0;
+}
+
+static void
+s3_rebound(fc_store *s)
+{
+    s3_trim(s, s3_ghosts(s));
+}
+
+/* Do what s3_victim would do, over and over, on a copy of main: a ring in the second half of out.
+ * The counts need no copy: what was in main from the start has lost one for each lap. */
+static void
+s3_order(const fc_store *s, uint32_t *out)
+{
+    const fc_entry *entries = s->slab.entries;
+    uint32_t all = s->count, *ring = out + all, first = 0, held = s->list_count[S3_MAIN];
+    uint32_t small = entries[S3_SMALL].next, lap = 0, left = held, kept = 0, n = 0;
+    uint64_t weight = s->list_weight[S3_MAIN];
+    bool turn = ((s3_state *)s->state)->turn;
+    for (uint32_t at = entries[S3_MAIN].next; at != S3_MAIN; at = entries[at].next) {
+        ring[n++] = at;
+    }
+    for (n = 0; n < all;) {
+        turn = small != S3_SMALL && (held == 0 || turn || !s3_over(s, held, weight));
+        if (turn) {
+            uint32_t at = small;
+            small = entries[small].next;
+            if (entries[at].bits < S3_USES) {
+                out[n++] = at;
+                turn = false;
+                continue;
+            }
+            ring[(first + held++) % all] = at | S3_COUNTED;
+            weight += fc_store_weight(s, at);
+        }
+        else {
+            uint32_t at = ring[first];
+            bool counted = (at & S3_COUNTED) != 0;
+            first = (first + 1) % all;
+            held--;
+            if (counted || entries[at].bits <= lap) {
+                at &= ~S3_COUNTED;
+                out[n++] = at;
+                weight -= fc_store_weight(s, at);
+            }
+            else {
+                ring[(first + held++) % all] = at;
+                kept++;
+            }
+            if (!counted && --left == 0) {
+                lap++;
+                left = kept;
+                kept = 0;
+            }
+        }
+    }
+}
+
+static const char *
+s3_check(const fc_store *s)
+{
+    const s3_state *state = s->state;
+    if (s->list_count[S3_SMALL] + s->list_count[S3_MAIN] != s->count) {
         return "s3fifo: an entry that is in neither queue";
     }
     for (uint32_t at = fc_slab_live(&s->slab, FC_LISTS); at != FC_NIL;
          at = fc_slab_live(&s->slab, at + 1)) {
-        if (s->slab.entries[at].bits > S3FIFO_MOST) {
-            return "s3fifo: an entry with more uses than are counted";
+        if (s->slab.entries[at].bits > 3) {
+            return "s3fifo: a count of more than 3";
         }
     }
-    return fc_store_check(ghosts) == NULL ? NULL : "s3fifo: the ghosts are broken";
+    if (state->ghosts.room < s->slab.used || state->ghosts.count[1] != 0 ||
+        state->ghosts.count[0] > s3_ghosts(s) + 1) {
+        return "s3fifo: more ghosts than there may be";
+    }
+    return fc_ghost_check(&state->ghosts);
 }
 
 static const fc_policy FC_S3FIFO = {
     .name = "s3fifo",
-    .on_add = s3fifo_on_add,
-    .on_hit = s3fifo_on_hit,
-    .on_remove = s3fifo_on_remove,
-    .victim = s3fifo_victim,
-    .save = s3fifo_save,
-    .open = s3fifo_open,
-    .close = s3fifo_close,
-    .reserve = s3fifo_reserve,
-    .check = s3fifo_check,
+    .on_add = s3_on_add,
+    .on_hit = fc_store_mark,
+    .on_remove = s3_on_remove,
+    .victim = s3_victim,
+    .save = s3_save,
+    .learned = s3_learned,
+    .learn = s3_learn,
+    .open = s3_open,
+    .close = s3_close,
+    .reserve = s3_reserve,
+    .rebound = s3_rebound,
+    .order = s3_order,
+    .check = s3_check,
+    .queues = true,
+    .marks = 3,
 };
 
 #endif

@@ -91,7 +91,7 @@ static inline void
 check_agreement(model *m, fc_store *s)
 {
     model rest = *m;
-    uint32_t order[KEYS];
+    uint32_t order[2 * KEYS];
     CHECK_WHOLE(fc_store_check(s));
     CHECK(s->count == m->count);
     fc_store_order(s, order);
@@ -179,7 +179,7 @@ static inline void
 check_copy(model *m, fc_store *s, uint64_t *state)
 {
     model same = *m;
-    uint32_t order[KEYS];
+    uint32_t order[2 * KEYS];
     fc_alloc a;
     fc_store t;
     fc_alloc_init(&a);

@@ -92,7 +92,7 @@ misses_of(const fc_policy *policy, uint32_t max_entries, const uint32_t *keys, u
 static inline bool
 order_is(const fc_store *s, const uint32_t *keys, uint32_t count)
 {
-    uint32_t order[64];
+    uint32_t order[2 * 64];
     if (s->count != count || count > 64) {
         return false;
     }

@@ -137,7 +137,7 @@ test_failing_memory_at_every_allocation(const fc_policy *policy)
     for (int64_t n = 0; failed; n++) {
         fc_alloc a;
         fc_store s, before;
-        uint32_t order[KEYS], again[KEYS];
+        uint32_t order[2 * KEYS], again[2 * KEYS];
         fc_alloc_init(&a);
         a.fail_after = n;
         failed = store_of(&s, &a, policy, KEYS) != FC_OK;
