@@ -215,7 +215,9 @@ arc_learned(const fc_store *s, fc_learned *learned)
 static void
 arc_learn(fc_store *s, const fc_learned *learned)
 {
-    arc_of(s)->target = learned->share * arc_of(s)->whole;
+    arc_state *a = s->state;
+    double target = learned->share * a->whole;
+    a->target = target > 0 ? target < a->whole ? target : a->whole : 0; /* NaN: 0 */
 }
 
 /* The target stays the same share. */
