@@ -152,6 +152,7 @@ ADAPTERS = {
 }
 # Those that admit by frequency, as the policy auto does.
 TINYLFU = ("theine", "moka-py tiny_lfu")
+POLICIES = ("fifo", "lfu", "slru", "size", "sieve", "s3fifo", "arc")
 # The same cache with options, measured against it or against dict; not in the table of contenders.
 VARIANTS = {
     "moka-py tiny_lfu": ("moka_py", _moka_tinylfu),
@@ -161,7 +162,7 @@ VARIANTS = {
     "ttl": _options("ttl", ttl=3600),
     "idle": _options("idle", idle=3600),
     "bytes": _options("bytes", max_size_bytes=1 << 40),
-    **{policy: _options(policy, policy=policy) for policy in ("fifo", "lfu", "slru", "size")},
+    **{policy: _options(policy, policy=policy) for policy in POLICIES},
 }
 PEERS = ("cachebox", "lru-dict", "theine", "moka-py")  # the compiled ones the gate compares with
 

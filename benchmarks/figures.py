@@ -123,6 +123,7 @@ def option_figures():
     """Yield what deadlines, weights and the other policies cost."""
     plain, bare = contender("dict"), contender("FrysCache")
     bounds = {"ttl": 1.3, "idle": 1.6} | dict.fromkeys(("fifo", "lfu", "slru", "size"), 1.3)
+    bounds |= {"sieve": 0.95, "s3fifo": 0.95, "arc": None}
     for name, bound in bounds.items():
         for variant, orders in (("", 1), (", orders vary", 25)):
             deal = workloads.small(contender(name), plain, "getitem", "str", orders=orders)
