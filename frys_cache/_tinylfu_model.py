@@ -17,6 +17,7 @@ __all__ = ["TinyLfu", "seed_of"]
 _ALL_64 = 2**64 - 1
 _LISTS = 4  # places of a store's array that are no entries
 _SHARES = (0.01, 0.10, 0.40, 0.80, 0.99)
+_PROBATION, _WINDOW, _PROTECTED = range(3)
 
 _Line = OrderedDict[Any, None]  # entries from cold to hot; they are equal only to themselves
 
@@ -118,48 +119,52 @@ class _Window:
             return False
         return self.max_size is None or self.weight() + weight <= self.max_size
 
-    def _push(self, line: _Line, entry: Any) -> None:
-        for other in self.lists:
-            other.pop(entry, None)
+    def _push(self, place: int, entry: Any) -> None:
+        for line in self.lists:
+            line.pop(entry, None)
         self.ticks += 1
-        entry.rank, entry.tick = self.lists.index(line), self.ticks
-        line[entry] = None
+        entry.rank, entry.tick = place, self.ticks
+        self.lists[place][entry] = None
 
     def _over(self, entries: int, weight: int) -> bool:
         if self.max_entries is not None and len(self.window) + entries > self.window_entries:
             return True
         return self.max_size is not None and _weight(self.window) + weight > self.window_size
 
+    def _over_protected(self) -> bool:
+        if self.max_entries is not None and len(self.protected) > self.protected_entries:
+            return True
+        return self.max_size is not None and _weight(self.protected) > self.protected_size
+
     def _overflow(self, entries: int, weight: int, keep: int) -> list[Any]:
         moved: list[Any] = []
         while len(moved) < 64 and len(self.window) > keep and self._over(entries, weight):
             moved.append(next(iter(self.window)))
-            self._push(self.probation, moved[-1])
+            self._push(_PROBATION, moved[-1])
         return moved
 
     def demote(self) -> None:
         """Bring the protected list back to its share, in so many steps at most."""
         for _ in range(64):
-            if self.max_entries is None or len(self.protected) <= self.protected_entries:
-                if self.max_size is None or _weight(self.protected) <= self.protected_size:
-                    return
-            self._push(self.probation, next(iter(self.protected)))
+            if not self._over_protected():
+                break
+            self._push(_PROBATION, next(iter(self.protected)))
 
-    def add(self, entry: Any, place: int = 1) -> None:
+    def add(self, entry: Any, place: int = _WINDOW) -> None:
         """Put in a newcomer, or a copy into the list where the original stands."""
         self.candidates = []
-        self._push(self.lists[place], entry)
-        if place == 1:
+        self._push(place, entry)
+        if place == _WINDOW:
             self._overflow(0, 0, keep=1)
         else:
             self.demote()
 
     def hit(self, entry: Any) -> None:
         if entry in self.probation:
-            self._push(self.protected, entry)
+            self._push(_PROTECTED, entry)
             self.demote()
         else:
-            self._push(self.window if entry in self.window else self.protected, entry)
+            self._push(entry.rank, entry)
 
     def remove(self, entry: Any) -> None:
         for line in self.lists:
@@ -303,9 +308,9 @@ class TinyLfu:
                 self.room = min(self.room, self.max_entries + _LISTS)
         self.sketch.reserve(self.room - _LISTS)
         made = self.shadows.entries if self.shadows else 0
-        if self.max_size is not None and self.full_once and count > 0:
-            if count // 2 > made or count < made // 2:
-                self.shadows = _Shadows(self, count)
+        other = count // 2 > made or count < made // 2
+        if self.max_size is not None and self.full_once and count > 0 and other:
+            self.shadows = _Shadows(self, count)
 
     def _ask_shadows(self, entry: Any) -> None:
         shadows = self.shadows
