@@ -119,7 +119,8 @@ class _Window:
             return False
         return self.max_size is None or self.weight() + weight <= self.max_size
 
-    def _push(self, place: int, entry: Any) -> None:
+    def push(self, place: int, entry: Any) -> None:
+        """Put at the hot end of a list, and out of any other."""
         for line in self.lists:
             line.pop(entry, None)
         self.ticks += 1
@@ -140,7 +141,7 @@ class _Window:
         moved: list[Any] = []
         while len(moved) < 64 and len(self.window) > keep and self._over(entries, weight):
             moved.append(next(iter(self.window)))
-            self._push(_PROBATION, moved[-1])
+            self.push(_PROBATION, moved[-1])
         return moved
 
     def demote(self) -> None:
@@ -148,23 +149,19 @@ class _Window:
         for _ in range(64):
             if not self._over_protected():
                 break
-            self._push(_PROBATION, next(iter(self.protected)))
+            self.push(_PROBATION, next(iter(self.protected)))
 
-    def add(self, entry: Any, place: int = _WINDOW) -> None:
-        """Put in a newcomer, or a copy into the list where the original stands."""
+    def add(self, entry: Any) -> None:
         self.candidates = []
-        self._push(place, entry)
-        if place == _WINDOW:
-            self._overflow(0, 0, keep=1)
-        else:
-            self.demote()
+        self.push(_WINDOW, entry)
+        self._overflow(0, 0, keep=1)
 
     def hit(self, entry: Any) -> None:
         if entry in self.probation:
-            self._push(_PROTECTED, entry)
+            self.push(_PROTECTED, entry)
             self.demote()
         else:
-            self._push(entry.rank, entry)
+            self.push(entry.rank, entry)
 
     def remove(self, entry: Any) -> None:
         for line in self.lists:
@@ -174,6 +171,7 @@ class _Window:
     def victim(self, newcomer: Any = None, spare: Any = None) -> Any:
         """Choose who goes for a newcomer, for more weight of the spare, or just so."""
         if newcomer is not None and not self.candidates:
+            self.demote()
             self.candidates = self._overflow(1, newcomer.weight, keep=0)
         on_probation, in_window, protected = (
             next((entry for entry in line if entry is not spare), None) for line in self.lists
@@ -276,12 +274,15 @@ class TinyLfu:
 
     @property
     def line(self) -> list[Any]:
-        return [entry for line in self.main.lists for entry in line]
+        return [*self.main.probation, *self.main.window, *self.main.protected]
 
     def fits(self, entries: Sequence[Any]) -> bool:
         if self.max_entries is not None and len(entries) > self.max_entries:
             return False
         return self.max_size is None or _weight(entries) <= self.max_size
+
+    def has_room(self, newcomers: Sequence[Any]) -> bool:
+        return self.main.fits(len(newcomers), _weight(newcomers))
 
     def _mix(self, hashed: int) -> int:
         return _scramble((hashed & _ALL_64) ^ self.seed)
@@ -374,7 +375,7 @@ class TinyLfu:
         for entry, original in zip(copies, other.line, strict=True):
             self._reserve()
             self.sketch.lift(self._mix(hash(entry.key)), other.estimate(hash(entry.key)))
-            self.main.add(entry, original.rank)
+            self.main.push(original.rank, entry)
 
 
 def _weight(entries: Iterable[Any]) -> int:

@@ -103,6 +103,9 @@ class _Fifo:
     def victim(self, spare: _Entry | None = None, newcomers: Any = ()) -> _Entry:
         return next(entry for entry in self.line if entry is not spare)
 
+    def has_room(self, newcomers: list[_Entry]) -> bool:
+        return self.fits(self.line + newcomers)
+
     def fits(self, entries: list[_Entry], fifths: int = 5) -> bool:
         """Tell whether these are within so many fifths of each bound."""
         if self.max_entries is not None and len(entries) > self.max_entries * fifths // 5:
@@ -289,7 +292,7 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         self._order.hit(entry)
 
     def _make_room(self, newcomers: list[_Entry], spare: _Entry | None = None) -> None:
-        while not self._order.fits(self._order.line + newcomers):
+        while not self._order.has_room(newcomers):
             victim = self._order.victim(spare, newcomers)
             self._order.age = max(self._order.age, victim.rank)
             self._counts["evictions"] += 1

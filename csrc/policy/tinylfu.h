@@ -259,8 +259,7 @@ tinylfu_count(fc_store *s, uint64_t mix)
 {
     fc_sketch *k = &tinylfu_of(s)->sketch;
     uint32_t entries = s->count > TINYLFU_COUNTED_MIN ? s->count : TINYLFU_COUNTED_MIN;
-    if (fc_sketch_add(k, mix) &&
-        FC_UNLIKELY(k->additions >= (uint64_t)entries * TINYLFU_PERIOD)) {
+    if (fc_sketch_add(k, mix) && FC_UNLIKELY(k->additions >= (uint64_t)entries * TINYLFU_PERIOD)) {
         tinylfu_age(s);
     }
 }
