@@ -2,7 +2,7 @@
 
 The trace comes from a generator of integers only, so it is the same on every machine and every
 version of Python.  Keys are numbers, whose hashes do not change, and the seeds are fixed, for
-policies that go by these.  The counts were computed by ReferenceCache; `python tests/test_golden.py`
+policies that go by these.  The counts were computed by ReferenceCache; this file, run as a program,
 prints them again.  A new policy adds its line.
 """
 

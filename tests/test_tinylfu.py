@@ -1,4 +1,4 @@
-"""The default policy under long work, attack, and copying; that it decides right is its model's to say.
+"""The default policy under long work, attack, and copying; its model says whether it decides right.
 
 `test_memory_stateful.py` compares every step with the model for small caches; here the work is long
 enough for counters to be halved and shadows to be judged.
