@@ -80,6 +80,21 @@ def test_long_work_is_that_of_the_model(entries, size, heard, periods):
     assert model._order.periods > periods
 
 
+@pytest.mark.parametrize(
+    "options", [{"max_size_bytes": 10**6}, {"max_size_bytes": 10**6, "max_entries": 50}]
+)
+def test_window_finds_its_size_under_bytes_too(options):
+    """Catch shadows that are never made, since a full cache needs no more memory for entries."""
+    if "max_entries" in options:
+        cache = seeded(1, sizeof=weigh, **options)
+    else:
+        cache = seeded(1, sizeof=lambda key, value: 10**6 // 50, **options)
+    for key in TRACE:
+        cache.setdefault(key, key)
+    assert len(cache) == 50
+    assert state(cache)[0]["learned"][1] == 0.01  # best against its scan and loops
+
+
 # ---- attacks ----
 
 

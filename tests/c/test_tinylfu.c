@@ -162,13 +162,14 @@ test_skipping_changes_no_estimate(void)
         CHECK(store_of(&s, &a, &FC_TINYLFU, most[i]) == FC_OK);
         CHECK(store_of(&t, &a, &counted, most[i]) == FC_OK);
         for (uint32_t step = 0; step < 120000; step++) {
-            uint32_t k = random_below(&state, 1 + random_below(&state, 1 + random_below(&state, 900)));
+            uint32_t k = random_below(&state,
+                                      1 + random_below(&state, 1 + random_below(&state, 900)));
             uint8_t full = tinylfu_of(&s)->full;
             uint32_t at = most[i] > 3 || step % 16 ? FC_NIL : place_of(&s, k);
             skipped += at != FC_NIL && s.slab.entries[at].bits == full;
             CHECK(ask(&s, k, 0) == ask(&t, k, 0));
             ages += full != tinylfu_of(&s)->full;
-            CHECK(uses_of(&s, k) == uses_of(&t, k) && uses_of(&s, k) > 0);
+            CHECK(uses_of(&s, k) == uses_of(&t, k));
             CHECK(tinylfu_of(&s)->sketch.additions == tinylfu_of(&t)->sketch.additions);
         }
         CHECK(memcmp(tinylfu_of(&s)->sketch.blocks, tinylfu_of(&t)->sketch.blocks,
@@ -284,7 +285,8 @@ test_marks_are_right_after_new_bounds(void)
         rebound(&s, bound, UINT64_MAX);
         CHECK_WHOLE(fc_store_check(&s));
         CHECK(tinylfu_of(&s)->shadows.entries == bound);
-        CHECK(tinylfu_of(&s)->shadows.stores[0].max_entries == bound / tinylfu_of(&s)->shadows.rate);
+        CHECK(tinylfu_of(&s)->shadows.stores[0].max_entries ==
+              bound / tinylfu_of(&s)->shadows.rate);
         CHECK(tinylfu_of(&s)->shadows.stores[0].max_entries < 2 * TINYLFU_SHADOW_MAX);
         for (uint32_t k = 0; k < bound; k++) {
             ask(&s, k, 0);
@@ -320,6 +322,9 @@ test_shadows_follow_the_entries_where_weights_bound(void)
         CHECK(ask(&s, k, 1) == 0);
     }
     CHECK(tinylfu_of(&s)->shadows.entries >= 990);
+    for (uint32_t k = 0; k < 900; k++) { /* make way for heavier ones */
+        fc_store_remove(&s, s.policy->victim(&s, NULL), FC_DELETED);
+    }
     for (uint32_t k = 2000; k < 2400; k++) {
         CHECK(ask(&s, k, 10) == 0);
         CHECK_WHOLE(fc_store_check(&s));
@@ -397,12 +402,12 @@ test_hits_where_others_miss(void)
     fc_store s, t;
     fc_alloc_init(&a);
     CHECK(store_of(&s, &a, &FC_TINYLFU, MOST) == FC_OK && store_of(&t, &a, &FC_LRU, MOST) == FC_OK);
-    for (uint32_t step = 0; step < 20000; step++) { /* a warm set, and nine in ten come once */
-        uint32_t k = step % 10 == 0 ? random_below(&state, 150) : 1000 + step;
+    for (uint32_t step = 0; step < 20000; step++) { /* a warm set, and two in three come once */
+        uint32_t k = step % 3 == 0 ? random_below(&state, 150) : 1000 + step;
         hits += ask(&s, k, 0) == 1;
         lru_hits += ask(&t, k, 0) == 1;
     }
-    CHECK(hits > 1600 && lru_hits < 400); /* of 2000, 150 of which must miss */
+    CHECK(hits > 5900 && lru_hits < 3000); /* of 6667, 150 of which must miss */
     hits = 0;
     for (uint32_t step = 0; step < 100 * 300; step++) { /* a loop over half as many more */
         hits += ask(&s, 100000 + step % 300, 0) == 1;
@@ -425,7 +430,9 @@ test_pure_recency_ends_as_lru(void)
     fc_alloc_init(&a);
     CHECK(store_of(&s, &a, &FC_TINYLFU, MOST) == FC_OK && store_of(&t, &a, &FC_LRU, MOST) == FC_OK);
     for (uint32_t step = 0; step < STEPS; step++) { /* each key new, then once more, 150 later */
-        uint32_t k = step % 2 == 0 ? step : step > 300 ? step - 1 - 2 * random_below(&state, 150) : 1;
+        uint32_t k = step % 2 == 0 ? step
+                     : step > 300  ? step - 1 - 2 * random_below(&state, 150)
+                                   : 1;
         int hit = ask(&s, k, 0), lru_hit = ask(&t, k, 0);
         hits += hit == 1;
         lru_hits += lru_hit == 1;
