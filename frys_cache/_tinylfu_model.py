@@ -17,6 +17,7 @@ __all__ = ["TinyLfu", "seed_of"]
 _ALL_64 = 2**64 - 1
 _LISTS = 4  # places of a store's array that are no entries
 _SHARES = (0.01, 0.10, 0.40, 0.80, 0.99)
+_PROBATION, _WINDOW, _PROTECTED = range(3)
 
 _Line = OrderedDict[Any, None]  # entries from cold to hot; they are equal only to themselves
 
@@ -118,48 +119,49 @@ class _Window:
             return False
         return self.max_size is None or self.weight() + weight <= self.max_size
 
-    def _push(self, line: _Line, entry: Any) -> None:
-        for other in self.lists:
-            other.pop(entry, None)
+    def push(self, place: int, entry: Any) -> None:
+        """Put at the hot end of a list, and out of any other."""
+        for line in self.lists:
+            line.pop(entry, None)
         self.ticks += 1
-        entry.rank, entry.tick = self.lists.index(line), self.ticks
-        line[entry] = None
+        entry.rank, entry.tick = place, self.ticks
+        self.lists[place][entry] = None
 
     def _over(self, entries: int, weight: int) -> bool:
         if self.max_entries is not None and len(self.window) + entries > self.window_entries:
             return True
         return self.max_size is not None and _weight(self.window) + weight > self.window_size
 
+    def _over_protected(self) -> bool:
+        if self.max_entries is not None and len(self.protected) > self.protected_entries:
+            return True
+        return self.max_size is not None and _weight(self.protected) > self.protected_size
+
     def _overflow(self, entries: int, weight: int, keep: int) -> list[Any]:
         moved: list[Any] = []
         while len(moved) < 64 and len(self.window) > keep and self._over(entries, weight):
             moved.append(next(iter(self.window)))
-            self._push(self.probation, moved[-1])
+            self.push(_PROBATION, moved[-1])
         return moved
 
     def demote(self) -> None:
         """Bring the protected list back to its share, in so many steps at most."""
         for _ in range(64):
-            if self.max_entries is None or len(self.protected) <= self.protected_entries:
-                if self.max_size is None or _weight(self.protected) <= self.protected_size:
-                    return
-            self._push(self.probation, next(iter(self.protected)))
+            if not self._over_protected():
+                break
+            self.push(_PROBATION, next(iter(self.protected)))
 
-    def add(self, entry: Any, place: int = 1) -> None:
-        """Put in a newcomer, or a copy into the list where the original stands."""
+    def add(self, entry: Any) -> None:
         self.candidates = []
-        self._push(self.lists[place], entry)
-        if place == 1:
-            self._overflow(0, 0, keep=1)
-        else:
-            self.demote()
+        self.push(_WINDOW, entry)
+        self._overflow(0, 0, keep=1)
 
     def hit(self, entry: Any) -> None:
         if entry in self.probation:
-            self._push(self.protected, entry)
+            self.push(_PROTECTED, entry)
             self.demote()
         else:
-            self._push(self.window if entry in self.window else self.protected, entry)
+            self.push(entry.rank, entry)
 
     def remove(self, entry: Any) -> None:
         for line in self.lists:
@@ -169,6 +171,7 @@ class _Window:
     def victim(self, newcomer: Any = None, spare: Any = None) -> Any:
         """Choose who goes for a newcomer, for more weight of the spare, or just so."""
         if newcomer is not None and not self.candidates:
+            self.demote()
             self.candidates = self._overflow(1, newcomer.weight, keep=0)
         on_probation, in_window, protected = (
             next((entry for entry in line if entry is not spare), None) for line in self.lists
@@ -271,12 +274,15 @@ class TinyLfu:
 
     @property
     def line(self) -> list[Any]:
-        return [entry for line in self.main.lists for entry in line]
+        return [*self.main.probation, *self.main.window, *self.main.protected]
 
     def fits(self, entries: Sequence[Any]) -> bool:
         if self.max_entries is not None and len(entries) > self.max_entries:
             return False
         return self.max_size is None or _weight(entries) <= self.max_size
+
+    def has_room(self, newcomers: Sequence[Any]) -> bool:
+        return self.main.fits(len(newcomers), _weight(newcomers))
 
     def _mix(self, hashed: int) -> int:
         return _scramble((hashed & _ALL_64) ^ self.seed)
@@ -372,7 +378,7 @@ class TinyLfu:
         for entry, original in zip(copies, other.line, strict=True):
             self._reserve()
             self.sketch.lift(self._mix(hash(entry.key)), other.estimate(hash(entry.key)))
-            self.main.add(entry, original.rank)
+            self.main.push(original.rank, entry)
 
 
 def _weight(entries: Iterable[Any]) -> int:

@@ -31,16 +31,16 @@ class FrysCache(_Home[K, V]):
     """A bounded cache that behaves as a `dict` and answers as fast as one.
 
     max_entries, max_size_bytes: the bounds, positive ints, one of them or both.  policy: an
-    `EvictionPolicy` or its name.  ttl, idle: seconds (or a timedelta) that an entry lives after it
-    was stored, and after it was last used.  sizeof: a callable `(key, value)` that weighs an entry
-    in bytes.  on_evict: a callable `(key, value, cause)`, called after the operation that made the
-    entry leave.  `MemoryCache` says more of each.
+    `EvictionPolicy` or its name, by default the best all-round one.  ttl, idle: seconds (or a
+    timedelta) that an entry lives after it was stored, and after it was last used.  sizeof: a
+    callable `(key, value)` that weighs an entry in bytes.  on_evict: a callable `(key, value,
+    cause)`, called after the operation that made the entry leave.  `MemoryCache` says more of each.
     Raises `ConfigurationError` for what cannot be.  Safe from any thread and task.
 
     >>> cache = FrysCache(2)
     >>> cache.update(a=1, b=2, c=3)
-    >>> "a" in cache, cache["c"]
-    (False, 3)
+    >>> len(cache), cache["c"]
+    (2, 3)
     """
 
     __slots__ = ()

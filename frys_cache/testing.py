@@ -22,6 +22,7 @@ from operator import attrgetter
 from typing import Any
 
 from frys_cache._queue_models import Arc, S3Fifo, Sieve
+from frys_cache._reference_views import Items, Keys, Values
 from frys_cache._tinylfu_model import TinyLfu
 from frys_cache.errors import ConfigurationError, ValueTooLarge
 from frys_cache.types import DEFAULT, MISSING, CacheInfo, CacheStats, Default, EvictionCause
@@ -102,6 +103,9 @@ class _Fifo:
 
     def victim(self, spare: _Entry | None = None, newcomers: Any = None) -> _Entry:
         return next(entry for entry in self.line if entry is not spare)
+
+    def has_room(self, newcomers: list[_Entry]) -> bool:
+        return self.fits(self.line + newcomers)
 
     def fits(self, entries: list[_Entry], fifths: int = 5) -> bool:
         """Tell whether these are within so many fifths of each bound."""
@@ -226,7 +230,7 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         self._clock: Callable[[], float] = self._options["clock"]
         self._timed = self._idle < math.inf  # whether an entry can have expired
         self._bounds = (max_entries, max_size_bytes, seed)
-        self._order = _POLICIES[policy](*self._bounds)
+        self._order: Any = _POLICIES[policy](*self._bounds)
         self._entries: dict[Any, _Entry] = {}
         self._events: deque[tuple[Any, Any, EvictionCause]] = deque()
         self._depth = 0
@@ -289,7 +293,7 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         self._order.hit(entry)
 
     def _make_room(self, newcomers: list[_Entry], spare: _Entry | None = None) -> None:
-        while not self._order.fits(self._order.line + newcomers):
+        while not self._order.has_room(newcomers):
             victim = self._order.victim(spare, newcomers)
             self._order.age = max(self._order.age, victim.rank)
             self._counts["evictions"] += 1
@@ -303,7 +307,7 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
     def _walk(self, step: int = 1) -> Iterator[_Entry]:
         """Show what was there when the walk was made and still is."""
         with self._operation():
-            entries = self._order.line[::step]
+            entries: list[_Entry] = self._order.line[::step]
         return (entry for entry in entries if self._find(entry.key) is entry)
 
     def _find(self, key: Any) -> _Entry | None:
@@ -442,14 +446,14 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
     def __reversed__(self) -> Iterator[Any]:
         return reversed(self.keys())
 
-    def keys(self) -> _Keys:
-        return _Keys(self)
+    def keys(self) -> Keys:
+        return Keys(self)
 
-    def values(self) -> _Values:
-        return _Values(self)
+    def values(self) -> Values:
+        return Values(self)
 
-    def items(self) -> _Items:
-        return _Items(self)
+    def items(self) -> Items:
+        return Items(self)
 
     def order(self) -> list[Any]:
         return list(self)
@@ -482,31 +486,3 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         assert all(self._entries[entry.key] is entry for entry in line), "order and dict differ"
         assert line == sorted(line, key=_Fifo._standing), "out of order"
         assert self._depth or not self._events, "an event was not told"
-
-
-class _View:
-    """Look at the entries without counting a read; what to show is ``_of(entry)``."""
-
-    _mapping: ReferenceCache
-    _of: Callable[[_Entry], Any]
-
-    def __iter__(self) -> Iterator[Any]:
-        return map(self._of, self._mapping._walk())
-
-    def __reversed__(self) -> Iterator[Any]:
-        return map(self._of, self._mapping._walk(-1))
-
-    def __contains__(self, shown: Any) -> bool:
-        return any(shown is one or shown == one for one in self)
-
-
-class _Keys(_View, abc.KeysView[Any]):
-    _of = attrgetter("key")
-
-
-class _Values(_View, abc.ValuesView[Any]):
-    _of = attrgetter("value")
-
-
-class _Items(_View, abc.ItemsView[Any, Any]):
-    _of = attrgetter("key", "value")

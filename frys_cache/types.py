@@ -69,8 +69,12 @@ class EvictionPolicy(enum.StrEnum):
     SIZE = "size"
     """GreedyDual-Size-Frequency: the one whose uses times cost is least for its bytes.  Right where
     entries differ much in size, or in what it costs to make them again."""
+    TINYLFU = "tinylfu"
+    """W-TinyLFU: behind a window that finds its own size, what is new must be asked for more often
+    than what would go for it.  Right nearly everywhere, most of all where some keys stay popular
+    while scans or loops pass through."""
     AUTO = "auto"
-    """The best all-round policy this version has; at present the least recently used."""
+    """The best all-round policy this version has: `tinylfu`."""
 
 
 class EvictionCause(enum.StrEnum):

@@ -3,6 +3,10 @@
 import pytest
 
 from frys_cache import FrysCache, MemoryCache
+from frys_cache._core import _fix_seeds
+
+# Of all caches that are made here: two of one test behave alike, in every run.
+SEED = 20_260_101
 
 KINDS = {
     "memory-lru": (MemoryCache, "lru"),
@@ -21,6 +25,7 @@ def maker(kind):
     cls, policy = KINDS[kind]
 
     def make(max_entries, **options):
+        _fix_seeds(SEED)
         return cls(max_entries, policy=policy, **options)
 
     make.cls = cls
@@ -36,9 +41,10 @@ every_policy = pytest.mark.parametrize(
     ids=[kind for kind in KINDS if kind not in ("frys-lru", "frys-fifo")],
 )
 every_class = pytest.mark.parametrize("cls", [MemoryCache, FrysCache])
-# What is new stays and what is old goes: for tests that count on who is evicted.
+# What is new stays and what is old goes: for tests that count on who is evicted.  Not so with auto,
+# which compares what is new with what it would push out.
 every_queue = pytest.mark.parametrize(
     "make",
-    [maker(kind) for kind in KINDS if KINDS[kind][1] in ("lru", "fifo", "auto")],
-    ids=[kind for kind in KINDS if KINDS[kind][1] in ("lru", "fifo", "auto")],
+    [maker(kind) for kind in KINDS if KINDS[kind][1] in ("lru", "fifo")],
+    ids=[kind for kind in KINDS if KINDS[kind][1] in ("lru", "fifo")],
 )

@@ -215,7 +215,7 @@ def test_union_tells_nobody_and_calls_no_hook():
         def _on_evict(self, key, value, cause):
             told.append(("evict", key))
 
-    cache = Hooked(3, on_evict=lambda *event: told.append(event))
+    cache = Hooked(3, policy="lru", on_evict=lambda *event: told.append(event))
     cache.update(a=1, b=2)
     cache._hooks = HOOK_WRITE | HOOK_REMOVE | HOOK_EVICT
     left = {"x": 1, "a": 0} | cache

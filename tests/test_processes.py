@@ -87,7 +87,7 @@ def test_fork_beside_a_listener_leaves_a_child_that_is_told(cls):
                 inside.set()
                 leave.wait(60)
 
-        cache = getattr(frys_cache, sys.argv[1])(2, on_evict=listen)
+        cache = getattr(frys_cache, sys.argv[1])(2, policy="lru", on_evict=listen)
 
         def evict():
             cache["block"] = 1
@@ -136,7 +136,7 @@ def test_fork_inside_a_listener_tells_both_sides_the_rest(cls):
                 if not pids[0]:
                     signal.alarm(30)
 
-        cache = getattr(frys_cache, sys.argv[1])(5, on_evict=listen)
+        cache = getattr(frys_cache, sys.argv[1])(5, policy="lru", on_evict=listen)
         cache.put_many((number, number) for number in range(5))
         cache.clear()
         cache.put_many((number, number) for number in range(5, 12))

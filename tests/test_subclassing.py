@@ -47,7 +47,7 @@ def test_missing_that_raises_or_writes_is_heard(cls):
             self[key] = value = key * 2
             return value
 
-    cache = Filling(2)
+    cache = Filling(2, policy="lru")
     assert [cache[key] for key in "abc"] == ["aa", "bb", "cc"]
     assert list(cache) == ["b", "c"]
     with pytest.raises(LookupError, match="bad"):
@@ -61,7 +61,7 @@ def test_subclass_has_its_own_attributes_and_signature(cls):
 
     class Named(cls):
         def __init__(self, name, *, size=4):
-            super().__init__(size)
+            super().__init__(size, policy="lru")
             self.name = name
 
     cache = Named("colours", size=2)

@@ -128,10 +128,9 @@ static void
 window_on_add(fc_store *s, uint32_t at, const fc_incoming *in)
 {
     window_of(s)->candidate = FC_NIL;
-    if (in->memo != NULL && in->memo->list != WINDOW_WINDOW) {
-        fc_store_push(s, in->memo->list == WINDOW_PROTECTED ? WINDOW_PROTECTED : WINDOW_PROBATION,
+    if (in->memo != NULL) { /* where the original stands, whatever its share may just be */
+        fc_store_push(s, in->memo->list <= WINDOW_PROTECTED ? in->memo->list : WINDOW_PROBATION,
                       at);
-        window_demote(s);
         return;
     }
     fc_store_push(s, WINDOW_WINDOW, at);
@@ -220,6 +219,7 @@ window_victim(fc_store *s, const fc_incoming *in)
         w->candidate = FC_NIL;
     }
     if (in->spare == FC_NIL && w->candidate == FC_NIL) {
+        window_demote(s); /* or nobody could ever come to where it is over a smaller share */
         w->candidate = window_overflow(s, 1, in->weight, 0);
         coldest = fc_store_oldest(s, WINDOW_PROBATION, in);
     }
