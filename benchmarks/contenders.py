@@ -127,12 +127,13 @@ ADAPTERS = {
     "MemoryCache": ("frys_cache", _memory),
     "FrysCache": ("frys_cache", _frys),
 }
+POLICIES = ("fifo", "sieve", "s3fifo", "lfu", "slru", "arc", "size")
 # The same cache with options, measured against it or against dict; not in the table of contenders.
 VARIANTS = {
     "ttl": _options("ttl", ttl=3600),
     "idle": _options("idle", idle=3600),
     "bytes": _options("bytes", max_size_bytes=1 << 40),
-    **{policy: _options(policy, policy=policy) for policy in ("fifo", "lfu", "slru", "size")},
+    **{policy: _options(policy, policy=policy) for policy in POLICIES},
 }
 PEERS = ("cachebox", "lru-dict", "theine", "moka-py")  # the compiled ones the gate compares with
 

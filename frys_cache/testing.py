@@ -21,6 +21,8 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
+from frys_cache._queue_models import Arc, S3Fifo, Sieve
+from frys_cache._reference_views import Items, Keys, Values
 from frys_cache.errors import ConfigurationError, ValueTooLarge
 from frys_cache.types import DEFAULT, MISSING, CacheInfo, CacheStats, Default, EvictionCause
 
@@ -89,10 +91,17 @@ class _Fifo:
     def hit(self, entry: _Entry) -> None:
         """Take note of a read or an overwrite: here, nothing to do."""
 
+    def take_over(self, other: _Fifo, copies: list[_Entry]) -> None:
+        self.line, self.ticks, self.age = copies, other.ticks, other.age
+
+    def evicted(self, entry: _Entry) -> None:
+        """Take note that the bound pushes this out, right before it is removed."""
+        self.age = max(self.age, entry.rank)
+
     def remove(self, entry: _Entry) -> None:
         del self.line[bisect_left(self.line, self._standing(entry), key=self._standing)]
 
-    def victim(self, spare: _Entry | None = None) -> _Entry:
+    def victim(self, spare: _Entry | None = None, newcomers: Any = ()) -> _Entry:
         return next(entry for entry in self.line if entry is not spare)
 
     def fits(self, entries: list[_Entry], fifths: int = 5) -> bool:
@@ -140,7 +149,8 @@ class _Size(_Lru):
         return self.age + entry.uses * (entry.cost / max(entry.weight, 1))
 
 
-_POLICIES = {"auto": _Lru, "fifo": _Fifo, "lfu": _Lfu, "lru": _Lru, "size": _Size, "slru": _Slru}
+_POLICIES: dict[str, Any] = {"fifo": _Fifo, "lfu": _Lfu, "lru": _Lru, "size": _Size, "slru": _Slru}
+_POLICIES |= {"auto": _Lru, "sieve": Sieve, "s3fifo": S3Fifo, "arc": Arc}
 
 
 def _payload(thing: Any) -> int:
@@ -215,7 +225,8 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         self._on_evict = on_evict
         self._clock: Callable[[], float] = self._options["clock"]
         self._timed = self._idle < math.inf  # whether an entry can have expired
-        self._order = _POLICIES[policy](max_entries, max_size_bytes)
+        self._bounds = (max_entries, max_size_bytes)
+        self._order = _POLICIES[policy](*self._bounds)
         self._entries: dict[Any, _Entry] = {}
         self._events: deque[tuple[Any, Any, EvictionCause]] = deque()
         self._depth = 0
@@ -277,9 +288,9 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         self._order.hit(entry)
 
     def _make_room(self, newcomers: list[_Entry], spare: _Entry | None = None) -> None:
-        while not self._order.fits(self._order.line + newcomers):
-            victim = self._order.victim(spare)
-            self._order.age = max(self._order.age, victim.rank)
+        while not self._order.fits([*self._entries.values(), *newcomers]):
+            victim = self._order.victim(spare, newcomers)
+            self._order.evicted(victim)
             self._counts["evictions"] += 1
             self._remove(victim, EvictionCause.EVICTED)
 
@@ -406,12 +417,12 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         with self._operation():
             for entry in list(self._order.line):
                 self._remove(entry, EvictionCause.CLEARED)
+            self._order = type(self._order)(*self._bounds)
 
     def copy(self) -> ReferenceCache:
         with self._operation():
             other = type(self)(**self._options, on_evict=self._on_evict)
-            other._order.line = [replace(entry) for entry in self._order.line]
-            other._order.ticks, other._order.age = self._order.ticks, self._order.age
+            other._order.take_over(self._order, [replace(entry) for entry in self._order.line])
             other._entries = {entry.key: entry for entry in other._order.line}
             other._timed = self._timed
             return other
@@ -430,14 +441,14 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
     def __reversed__(self) -> Iterator[Any]:
         return reversed(self.keys())
 
-    def keys(self) -> _Keys:
-        return _Keys(self)
+    def keys(self) -> Keys:
+        return Keys(self)
 
-    def values(self) -> _Values:
-        return _Values(self)
+    def values(self) -> Values:
+        return Values(self)
 
-    def items(self) -> _Items:
-        return _Items(self)
+    def items(self) -> Items:
+        return Items(self)
 
     def order(self) -> list[Any]:
         return list(self)
@@ -470,31 +481,3 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         assert all(self._entries[entry.key] is entry for entry in line), "order and dict differ"
         assert line == sorted(line, key=_Fifo._standing), "out of order"
         assert self._depth or not self._events, "an event was not told"
-
-
-class _View:
-    """Look at the entries without counting a read; what to show is ``_of(entry)``."""
-
-    _mapping: ReferenceCache
-    _of: Callable[[_Entry], Any]
-
-    def __iter__(self) -> Iterator[Any]:
-        return map(self._of, self._mapping._walk())
-
-    def __reversed__(self) -> Iterator[Any]:
-        return map(self._of, self._mapping._walk(-1))
-
-    def __contains__(self, shown: Any) -> bool:
-        return any(shown is one or shown == one for one in self)
-
-
-class _Keys(_View, abc.KeysView[Any]):
-    _of = attrgetter("key")
-
-
-class _Values(_View, abc.ValuesView[Any]):
-    _of = attrgetter("value")
-
-
-class _Items(_View, abc.ItemsView[Any, Any]):
-    _of = attrgetter("key", "value")

@@ -24,6 +24,7 @@ CODEC = LOWEST | {"codec/"}
 TIERS = CODEC | {"tiers/base"}
 CHAIN = {"_core", "flight", "breaker", "consistency", "journal", "tiers/", *CODEC}
 SIDE = {"policies", "invalidation", "preload", "stats"}
+MODELS = {"_queue_models", "_reference_views"}
 FRONT = {"cache", "aio", "builder"}
 PUBLIC = {"__init__"}
 MAY_IMPORT = {
@@ -44,7 +45,8 @@ MAY_IMPORT = {
     "manager": CHAIN,
     **dict.fromkeys(SIDE, CHAIN | {"manager"}),
     **dict.fromkeys(FRONT, CHAIN | {"manager"} | SIDE | FRONT),
-    "testing": CHAIN | {"manager"} | SIDE | FRONT | PUBLIC,
+    **dict.fromkeys(MODELS, LOWEST),
+    "testing": MODELS | CHAIN | {"manager"} | SIDE | FRONT | PUBLIC,
     "__init__": CHAIN | {"manager"} | SIDE | FRONT,
     "monitor/": PUBLIC,
     "contrib/": PUBLIC,

@@ -31,7 +31,7 @@ from frys_cache.testing import FakeClock, ReferenceCache
 from frys_cache.types import DEFAULT
 
 BOUNDS = [1, 2, 3, 8, 100]
-POLICIES = ["lru", "fifo", "lfu", "slru", "size"]
+POLICIES = ["lru", "fifo", "lfu", "slru", "size", "sieve", "s3fifo", "arc"]
 COUNTERS = ("hits", "misses", "requests", "entries", "inserts", "evictions", "expirations")
 TELLING = (KeyError, ValueTooLarge)  # whose arguments are part of the answer
 ENDED = object()
@@ -335,8 +335,8 @@ class BoundedBesideModel(CacheBesideModel):
 
     def move_clock(self, seconds):
         self.clock.advance(seconds)
-        if self.model.policy == "slru":
-            # What is over counts in the protected share until a write or this takes it out.
+        if self.model.policy in ("slru", "s3fifo", "arc"):
+            # What is over counts in the shares until a write or this takes it out.
             len(self.cache)
 
     @rule(
