@@ -19,6 +19,7 @@ typedef struct queues {
     uint64_t weights[KEYS];
     uint8_t marks[KEYS];
     uint32_t most;       /* entries that there were at one time */
+    uint32_t hand;       /* sieve: an index in held[0] */
     bool began, turn;    /* s3fifo */
     double target;       /* arc */
     uint32_t met, ghost; /* arc: the newcomer, and which ghosts it was among, or 2 */
@@ -112,6 +113,7 @@ model_enter(queues *m, uint32_t list, uint32_t k)
 static inline void
 model_remove(queues *m, uint32_t k)
 {
+    m->hand -= queue_find(&m->held[0], k) < m->hand;
     CHECK(queue_drop(&m->held[0], k) || queue_drop(&m->held[1], k));
     m->turn = false;
 }
@@ -150,7 +152,9 @@ agreed_victim(queues *m, fc_store *s, const fc_incoming *in)
     uint32_t k = model_victim(m, spare, newcomer);
     CHECK(at != FC_NIL && key_at(s, at) == k && k != spare);
     CHECK(s->policy->victim(s, in) == at);
-    check_agreement(m, s);
+    if (fc_store_fits(s, 0, 0)) {
+        check_agreement(m, s);
+    }
     return at;
 }
 
@@ -167,6 +171,7 @@ static inline void
 put_both(queues *m, fc_store *s, const fc_incoming *in, bool in_place)
 {
     uint32_t k = (uint32_t)in->hash, at;
+    m->weights[k] = in->weight;
     while (!fc_store_fits(s, 1, in->weight)) {
         at = agreed_victim(m, s, in);
         if (in_place && s->weight - fc_store_weight(s, at) + in->weight <= s->max_weight) {
@@ -175,14 +180,12 @@ put_both(queues *m, fc_store *s, const fc_incoming *in, bool in_place)
                              fc_table_free_slot(&s->table, fc_store_tag(s, in->hash)), in);
             model_leave(m, gone);
             model_remove(m, gone);
-            m->weights[k] = in->weight;
             model_add(m, k);
             return;
         }
         evict(m, s, in);
     }
     CHECK(put_in(s, in, &at) == FC_OK);
-    m->weights[k] = in->weight;
     model_add(m, k);
 }
 
@@ -278,7 +281,9 @@ rebound_both(queues *m, fc_store *s, const fc_limits *limits)
     }
     s->max_entries = limits->max_entries;
     s->max_weight = limits->max_weight;
-    s->policy->rebound(s);
+    if (s->policy->rebound != NULL) {
+        s->policy->rebound(s);
+    }
     model_rebound(m, limits);
     m->limits = *limits;
     check_agreement(m, s);
@@ -298,7 +303,7 @@ random_work(const fc_policy *policy, const fc_limits *limits)
         if (step % 199 == 0) {
             check_copy(&m, &s, &state);
         }
-        if (step % 53 == 0 && policy->rebound != NULL) {
+        if (step % 53 == 0) {
             fc_limits other = *limits;
             if (other.max_entries != FC_ENTRIES_MAX) {
                 other.max_entries = 1 + random_below(&state, limits->max_entries * 2);
