@@ -152,7 +152,7 @@ ADAPTERS = {
 }
 # Those that admit by frequency, as the policy auto does.
 TINYLFU = ("theine", "moka-py tiny_lfu")
-POLICIES = ("fifo", "lfu", "slru", "size", "sieve", "s3fifo", "arc")
+POLICIES = ("fifo", "sieve", "s3fifo", "lfu", "slru", "arc", "size")
 # The same cache with options, measured against it or against dict; not in the table of contenders.
 VARIANTS = {
     "moka-py tiny_lfu": ("moka_py", _moka_tinylfu),

@@ -27,7 +27,7 @@ class Meddler:
         return self is other
 
 
-@pytest.mark.parametrize("policy", ["lru", "fifo", "lfu", "slru", "size"])
+@pytest.mark.parametrize("policy", ["lru", "fifo", "lfu", "slru", "size", "sieve", "s3fifo", "arc"])
 @pytest.mark.parametrize("way", ["put", "__setitem__", "put_many", "touch", "delete", "fill"])
 @pytest.mark.parametrize("options", [{"max_size_bytes": 10}, {"max_entries": 1, "ttl": 5}])
 def test_init_from_a_comparison_is_refused(policy, way, options):

@@ -12,7 +12,7 @@ import pytest
 from frys_cache import ConfigurationError, EvictionCause, FrysCache, MemoryCache
 from frys_cache.testing import FakeClock
 
-POLICIES = ["lru", "fifo", "lfu", "slru", "size"]
+POLICIES = ["lru", "fifo", "lfu", "slru", "size", "sieve", "s3fifo", "arc"]
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from frys_cache.testing import FakeClock, ReferenceCache
 from frys_cache.types import DEFAULT
 
 BOUNDS = [1, 2, 3, 8, 100]
-POLICIES = ["lru", "fifo", "lfu", "slru", "size", "tinylfu"]
+POLICIES = ["lru", "fifo", "lfu", "slru", "size", "sieve", "s3fifo", "arc", "tinylfu"]
 COUNTERS = ("hits", "misses", "requests", "entries", "inserts", "evictions", "expirations")
 TELLING = (KeyError, ValueTooLarge)  # whose arguments are part of the answer
 ENDED = object()
@@ -338,7 +338,7 @@ class BoundedBesideModel(CacheBesideModel):
 
     def move_clock(self, seconds):
         self.clock.advance(seconds)
-        if self.model.policy in ("slru", "tinylfu"):
+        if self.model.policy in ("slru", "s3fifo", "arc", "tinylfu"):
             # What is over counts in the shares until a write or this takes it out.
             len(self.cache)
 

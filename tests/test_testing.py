@@ -10,7 +10,7 @@ from frys_cache import ConfigurationError, EvictionCause, ValueTooLarge
 from frys_cache.testing import FakeClock, ReferenceCache
 from frys_cache.types import DEFAULT
 
-POLICIES = ["lru", "fifo", "lfu", "slru", "size"]
+POLICIES = ["lru", "fifo", "lfu", "slru", "size", "sieve", "s3fifo", "arc"]
 every_policy = pytest.mark.parametrize("policy", POLICIES)
 
 

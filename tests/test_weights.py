@@ -8,7 +8,7 @@ import pytest
 
 from frys_cache import ConfigurationError, EvictionCause, FrysCache, MemoryCache, ValueTooLarge
 
-POLICIES = ["lru", "fifo", "lfu", "slru", "size"]
+POLICIES = ["lru", "fifo", "lfu", "slru", "size", "sieve", "s3fifo", "arc"]
 
 
 class Odd:

@@ -33,8 +33,9 @@ typedef struct arc_state {
     double target; /* for T1: entries, or bytes where these alone are bounded */
     double whole; /* the bound that it is a share of */
     uint64_t met; /* mixed hash of the newcomer that was met last, */
-    bool meeting; /* if it had a ghost and is not in yet; */
-    bool again; /* its ghost was in B2 */
+    bool meeting; /* while it is not in yet; */
+    bool known; /* it had a ghost, */
+    bool again; /* which was in B2 */
 } arc_state;
 
 FC_INLINE arc_state *
@@ -100,6 +101,7 @@ arc_open(fc_store *s)
     arc_of(s)->whole = arc_whole(s);
     if (arc_reserve(s) != FC_OK) {
         arc_close(s);
+        s->state = NULL;
         return FC_NOMEM;
     }
     return FC_OK;
@@ -127,17 +129,18 @@ arc_meet(fc_store *s, const fc_incoming *in)
     uint64_t mixed = fc_ghost_mix(in->hash, s->seed);
     uint32_t ghost;
     if (a->meeting && a->met == mixed) {
-        return true;
+        return a->known; /* what has gone for it may be a ghost of the same hash by now */
     }
     ghost = fc_ghost_find(&a->ghosts, mixed);
-    a->meeting = ghost != 0;
-    if (a->meeting) {
-        a->met = mixed;
+    a->meeting = true;
+    a->met = mixed;
+    a->known = ghost != 0;
+    if (a->known) {
         a->again = a->ghosts.nodes[ghost].list == ARC_AGAIN;
         arc_adapt(s, a->again, in->weight);
         fc_ghost_remove(&a->ghosts, ghost);
     }
-    return a->meeting;
+    return a->known;
 }
 
 static void
@@ -212,12 +215,15 @@ arc_learned(const fc_store *s, fc_learned *learned)
     learned->share = arc_of(s)->target / arc_of(s)->whole;
 }
 
+/* A whole number stays one. */
 static void
 arc_learn(fc_store *s, const fc_learned *learned)
 {
     arc_state *a = s->state;
-    double target = learned->share * a->whole;
-    a->target = target > 0 ? target < a->whole ? target : a->whole : 0; /* NaN: 0 */
+    double target = learned->share * a->whole, whole;
+    target = target > 0 ? target < a->whole ? target : a->whole : 0; /* NaN: 0 */
+    whole = (double)(uint64_t)(target + 0.5);
+    a->target = whole / a->whole == learned->share ? whole : target;
 }
 
 /* The target stays the same share. */

@@ -100,6 +100,7 @@ s3_open(fc_store *s)
     memset(s->state, 0, sizeof(s3_state));
     if (s3_reserve(s) != FC_OK) {
         s3_close(s);
+        s->state = NULL;
         return FC_NOMEM;
     }
     return FC_OK;

@@ -178,7 +178,8 @@ test_names(void)
     CHECK(fc_policy_find("lru") == &FC_LRU && fc_policy_find("fifo") == &FC_FIFO);
     CHECK(fc_policy_find("lfu") == &FC_LFU && fc_policy_find("slru") == &FC_SLRU);
     CHECK(fc_policy_find("size") == &FC_SIZE && fc_policy_find("auto") == &FC_TINYLFU);
-    CHECK(fc_policy_find("tinylfu") == &FC_TINYLFU);
+    CHECK(fc_policy_find("sieve") == &FC_SIEVE && fc_policy_find("s3fifo") == &FC_S3FIFO);
+    CHECK(fc_policy_find("arc") == &FC_ARC && fc_policy_find("tinylfu") == &FC_TINYLFU);
     CHECK(fc_policy_find("LRU") == NULL && fc_policy_find("") == NULL);
     for (size_t i = 0; i < FC_POLICIES_COUNT; i++) {
         const fc_policy *p = FC_POLICIES[i].policy;
