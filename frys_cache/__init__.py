@@ -7,7 +7,7 @@
 {'name': 'Alice'}
 """
 
-from frys_cache._core import MemoryCache, memoize
+from frys_cache._core import MemoryCache, PolicyManager, memoize
 from frys_cache.cache import FrysCache
 from frys_cache.errors import (
     Backpressure,
@@ -26,6 +26,7 @@ from frys_cache.errors import (
     WriteError,
     WriteUnknown,
 )
+from frys_cache.policies import CompositePolicy, LfuPolicy, LruPolicy, SizePolicy, TtlPolicy
 from frys_cache.types import (
     DEFAULT,
     MISSING,
@@ -34,6 +35,7 @@ from frys_cache.types import (
     EvictionCause,
     EvictionPolicy,
     TierStats,
+    TtlRule,
 )
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "CacheInfo",
     "CacheStats",
     "CacheTimeout",
+    "CompositePolicy",
     "ConfigurationError",
     "DeadlockError",
     "EvictionCause",
@@ -53,11 +56,17 @@ __all__ = [
     "IntegrityError",
     "KeyNotStable",
     "KeyTooLarge",
+    "LfuPolicy",
+    "LruPolicy",
     "MemoryCache",
+    "PolicyManager",
     "SerializationError",
+    "SizePolicy",
     "TierLockedError",
     "TierStats",
     "TierUnavailable",
+    "TtlPolicy",
+    "TtlRule",
     "ValueTooLarge",
     "WriteError",
     "WriteUnknown",

@@ -14,6 +14,7 @@ from inspect import Signature
 from types import GenericAlias
 from typing import (
     Any,
+    ClassVar,
     Concatenate,
     Final,
     Generic,
@@ -30,7 +31,15 @@ from typing import (
 
 from typing_extensions import disjoint_base
 
-from frys_cache.types import CacheInfo, CacheStats, Clock, Default, EvictionCause
+from frys_cache.types import (
+    CacheInfo,
+    CacheStats,
+    Clock,
+    Default,
+    EvictionCause,
+    Policy,
+    TtlRule,
+)
 
 __all__ = [
     "HOOK_EVICT",
@@ -39,6 +48,7 @@ __all__ = [
     "HOOK_WRITE",
     "POLICIES",
     "MemoryCache",
+    "PolicyManager",
     "memoize",
 ]
 
@@ -57,6 +67,7 @@ HOOK_EVICT: Final[int]
 POLICIES: Final[tuple[str, ...]]
 
 def _fix_seeds(number: int) -> None: ...
+def _check_ttl(ttl: object) -> None: ...
 def _rehome(home: type[Any], final: type[Any]) -> None: ...
 
 class CacheKeys(KeysView[_K]):
@@ -70,12 +81,13 @@ class CacheItems(ItemsView[_K, _V]):
 
 @disjoint_base
 class MemoryCache(MutableMapping[_K, _V]):
+    _default_policy: ClassVar[str]
     def __init__(
         self,
         max_entries: int | None = None,
         *,
         max_size_bytes: int | None = None,
-        policy: str = "lru",
+        policy: str | Policy = "lru",
         ttl: float | timedelta | None = None,
         idle: float | timedelta | None = None,
         sizeof: Callable[[_K, _V], int] | None = None,
@@ -90,6 +102,8 @@ class MemoryCache(MutableMapping[_K, _V]):
     def currsize(self) -> int: ...
     @property
     def policy(self) -> str: ...
+    @property
+    def policies(self) -> PolicyManager: ...
     @property
     def _hooks(self) -> int: ...
     @_hooks.setter
@@ -234,6 +248,35 @@ class MemoryCache(MutableMapping[_K, _V]):
     def _check(self) -> None: ...
     def _fail_allocation_after(self, count: SupportsIndex) -> None: ...
 
+@final
+class PolicyManager:
+    def __init__(self, /, *args: Never, **kwargs: Never) -> None: ...
+    @property
+    def max_entries(self) -> int | None: ...
+    @max_entries.setter
+    def max_entries(self, value: int | None) -> None: ...
+    @property
+    def max_size_bytes(self) -> int | None: ...
+    @max_size_bytes.setter
+    def max_size_bytes(self, value: int | None) -> None: ...
+    @property
+    def ttl(self) -> float | timedelta | None: ...
+    @ttl.setter
+    def ttl(self, value: float | timedelta | None) -> None: ...
+    @property
+    def idle(self) -> float | timedelta | None: ...
+    @property
+    def policy(self) -> str: ...
+    @property
+    def rules(self) -> tuple[TtlRule, ...]: ...
+    def set_ttl(
+        self, keys: str | bytes | Callable[[Any], object], ttl: float | timedelta | None
+    ) -> None: ...
+    def remove(self, keys: str | bytes | Callable[[Any], object]) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
 @type_check_only
 class _Memoize(Protocol):
     @overload
@@ -302,7 +345,7 @@ def memoize(
     *,
     max_entries: int | None = 128,
     max_size_bytes: int | None = None,
-    policy: str = "lru",
+    policy: str | Policy = "lru",
     ttl: float | timedelta | None = None,
     idle: float | timedelta | None = None,
     sizeof: Callable[[Any, Any], int] | None = None,
@@ -317,7 +360,7 @@ def memoize(  # type: ignore[overload-overlap]
     *,
     max_entries: int | None = 128,
     max_size_bytes: int | None = None,
-    policy: str = "lru",
+    policy: str | Policy = "lru",
     ttl: float | timedelta | None = None,
     idle: float | timedelta | None = None,
     sizeof: Callable[[Any, Any], int] | None = None,
@@ -332,7 +375,7 @@ def memoize(
     *,
     max_entries: int | None = 128,
     max_size_bytes: int | None = None,
-    policy: str = "lru",
+    policy: str | Policy = "lru",
     ttl: float | timedelta | None = None,
     idle: float | timedelta | None = None,
     sizeof: Callable[[Any, Any], int] | None = None,
@@ -347,7 +390,7 @@ def memoize(
     *,
     max_entries: int | None = 128,
     max_size_bytes: int | None = None,
-    policy: str = "lru",
+    policy: str | Policy = "lru",
     ttl: float | timedelta | None = None,
     idle: float | timedelta | None = None,
     sizeof: Callable[[Any, Any], int] | None = None,
