@@ -146,8 +146,8 @@ def option_figures():
 def rule_figures(bare):
     """Yield what rules per prefix cost a write of a key that none of them names.
 
-    The str keys begin with "user:"; the second rule is told from them by its third unit.  Where some
-    entries have a ttl, every write looks for what is over, with rules and without.
+    The str keys begin with "user:"; one rule is told from them by its first unit, one by its
+    second.  Where some entries have a ttl, every write looks for what is over, also without rules.
     """
     prefixes = ("session:", "usage:")
     for label, base in (("", bare), (", beside ttl", workloads.beside_others(bare))):

@@ -71,6 +71,7 @@ fc_clear(fc_cache *c, fc_store *old, fc_exits *out)
             }
         }
         fresh.timed = s->timed;
+        fresh.weighed = s->weighed; /* also where that bound has been lifted */
         fresh.version = s->version + 1;
         fresh.hits = s->hits;
         fresh.misses = s->misses;

@@ -10,6 +10,7 @@ is called before anything is looked at, as `sizeof` is.
 
 cdef enum:
     SLICE = 256  # entries that one step lets go: some 50 us
+    TRIES = 100  # to change rules that others change meanwhile
 
 
 # ---- bounds -------------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ cdef bint change_rule(MemoryCache self, object keys, object rule) except -1:
     Whether there was one."""
     cdef Py_ssize_t at
     check_made(self)
-    while True:
+    for _ in range(TRIES):
         old = () if self.rules is None else self.rules
         at = place_of_rule(old, keys)
         if rule is None:
@@ -132,6 +133,8 @@ cdef bint change_rule(MemoryCache self, object keys, object rule) except -1:
             new = old + (rule,) if at < 0 else old[:at] + (rule,) + old[at + 1:]
         if old is (() if self.rules is None else self.rules):
             break  # nobody has changed them meanwhile
+    else:
+        raise RuntimeError("the __eq__ of a predicate changes the rules at every comparison")
     if new is not old:
         install(self, new)
     return at >= 0

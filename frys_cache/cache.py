@@ -31,10 +31,11 @@ class FrysCache(_Home[K, V]):
     """A bounded cache that behaves as a `dict` and answers as fast as one.
 
     max_entries, max_size_bytes: the bounds, positive ints, one of them or both.  policy: an
-    `EvictionPolicy`, its name, or a policy object as `TtlPolicy(3600)`.  ttl, idle: seconds (or a timedelta) that an entry lives after it
-    was stored, and after it was last used.  sizeof: a callable `(key, value)` that weighs an entry
-    in bytes.  on_evict: a callable `(key, value, cause)`, called after the operation that made the
-    entry leave.  `MemoryCache` says more of each.
+    `EvictionPolicy`, its name, or a policy object as `TtlPolicy(3600)`.  ttl, idle: seconds (or a
+    timedelta) that an entry lives after it was stored, and after it was last used.  sizeof: a
+    callable `(key, value)` that weighs an entry in bytes.  on_evict: a callable `(key, value,
+    cause)`, called after the operation that made the entry leave.  `MemoryCache` says more of each,
+    and `policies` of what may change while the cache is at work.
     Raises `ConfigurationError` for what cannot be.  Safe from any thread and task.
 
     >>> cache = FrysCache(2)
