@@ -122,6 +122,7 @@ fc_prefix_compare(const void *left, const void *right)
 static inline void
 fc_rule_set_close(fc_rule_set *set)
 {
+    size_t shortest = FC_RULE_FILTERED;
     if (set->count > 1) {
         qsort(set->list, set->count, sizeof *set->list, fc_prefix_compare);
     }
@@ -134,13 +135,13 @@ fc_rule_set_close(fc_rule_set *set)
             outer = set->list[outer].outer;
         }
         rule->outer = outer;
-        for (size_t i = 0; i < FC_RULE_FILTERED; i++) {
-            for (uint32_t unit = 0; unit < 256; unit++) {
-                if (i >= rule->length || unit == (rule->units[i] & 0xFF)) {
-                    set->may[unit] |= (uint8_t)(1 << i);
-                }
-            }
+        for (size_t i = 0; i < FC_RULE_FILTERED && i < rule->length; i++) {
+            set->may[rule->units[i] & 0xFF] |= (uint8_t)(1 << i);
         }
+        shortest = rule->length < shortest ? rule->length : shortest;
+    }
+    for (uint32_t unit = 0; set->count > 0 && unit < 256; unit++) {
+        set->may[unit] |= (uint8_t)(0xFF << shortest); /* after its end anything may come */
     }
 }
 

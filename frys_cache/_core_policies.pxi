@@ -9,7 +9,7 @@ is called before anything is looked at, as `sizeof` is.
 """
 
 cdef enum:
-    SLICE = 256  # entries that one step lets go: some 50 us
+    SLICE = 256  # entries that one step lets go: some 0.1 ms
     TRIES = 100  # to change rules that others change meanwhile
 
 

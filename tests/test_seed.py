@@ -1,4 +1,4 @@
-"""The code blocks of the specification, in Python: one test for each, with its effect in a cache."""
+"""The code blocks of the specification, in Python: a test for each, with its effect in a cache."""
 
 from frys_cache import CompositePolicy, FrysCache, LruPolicy, MemoryCache, TtlPolicy
 from frys_cache.testing import FakeClock
