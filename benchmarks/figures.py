@@ -143,6 +143,7 @@ def option_figures():
         yield Figure(f"miss, put and evict, auto, {peer}", timed(deal, peer, 9), 0.5)
     deal = workloads.small(workloads.beside_others(bare), bare, "getitem", "str")
     yield Figure("c[k] hit, no ttl beside some that have", timed(deal, "without"), 1.05)
+    yield from rule_figures(bare)
     deal = workloads.small(contender("bytes"), bare, "set", "bytes", payload=True)
     yield Figure("overwrite, bounded by bytes too", timed(deal, "without"), 1.5)
     deal = workloads.insertion(contender("bytes"), bare, "bytes", payload=True)
@@ -166,6 +167,26 @@ def simulator_figures():
         bound = 100.0 if policy == "lru" else None
         measure = timed(workloads.simulation(policy), "", 1, 9)
         yield Figure(f"simulate, per request, {policy}", measure, bound, "ns")
+
+
+def rule_figures(bare):
+    """Yield what rules per prefix cost a write of a key that none of them names.
+
+    The str keys begin with "user:"; one rule is told from them by its first unit, one by its
+    second.  Where some entries have a ttl, every write looks for what is over, also without rules.
+    """
+    prefixes = ("session:", "usage:")
+    for label, base in (("", bare), (", beside ttl", workloads.beside_others(bare))):
+        ruled = workloads.with_rules(base, *prefixes)
+        for kind in ("str", "bytes"):
+            deal = workloads.small(ruled, base, "set", kind)
+            yield Figure(f"rules: overwrite, {kind}{label}", timed(deal, "without"), 1.1)
+            if not label:  # what has a ttl would be evicted
+                deal = workloads.insertion(ruled, base, kind)
+                yield Figure(f"rules: insert + evict, {kind}", timed(deal, "without"), 1.1)
+    near = workloads.with_rules(bare, "user:x")
+    deal = workloads.small(near, bare, "set", "str")
+    yield Figure("rules: overwrite, 5 units alike", timed(deal, "without"))
 
 
 def extra(name, state, effort):

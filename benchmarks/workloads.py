@@ -78,6 +78,19 @@ def beside_others(contender):
     return dataclasses.replace(contender, name="beside others", make=make)
 
 
+def with_rules(contender, *prefixes):
+    """Return the contender with a ttl for str and bytes keys that begin with one of these."""
+
+    def make(capacity):
+        cache = contender.make(capacity)
+        for prefix in prefixes:
+            cache.policies.set_ttl(prefix, 60)
+            cache.policies.set_ttl(prefix.encode(), 60)
+        return cache
+
+    return dataclasses.replace(contender, name="with rules", make=make)
+
+
 def small(
     contender, baseline, operation, kind="bytes", *, orders=1, same=True, hit=True, payload=False
 ):

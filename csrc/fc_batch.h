@@ -7,7 +7,7 @@
 #ifndef FC_BATCH_H
 #define FC_BATCH_H
 
-#include "fc_change.h"
+#include "fc_named.h"
 
 /* Keys of one batch whose slots, entries and values are fetched together. */
 #define FC_BATCH 32
@@ -115,6 +115,23 @@ fc_get_run(fc_cache *c, PyObject *const *keys, Py_ssize_t count, PyObject *absen
     return done;
 }
 
+/* How many keys a run of writes may begin with: all, as far as none needs care. */
+FC_INLINE Py_ssize_t
+fc_carefree_run(const fc_cache *c, PyObject *const *keys, Py_ssize_t count)
+{
+    Py_ssize_t run = 0;
+    if (c->readers != NULL || c->careful & FC_CARE_STORE || c->store.wheel.count != 0) {
+        return 0;
+    }
+    if (FC_LIKELY(c->rules == NULL)) {
+        return count;
+    }
+    while (run < count && fc_is_unnamed(c->rules, keys[run])) {
+        run++;
+    }
+    return run;
+}
+
 /* Put up to FC_BATCH plain keys; returns how many were done before one that needs care: foreign
  * code, waiting for readers, or memory.  out has room for 2 x FC_BATCH. */
 static inline Py_ssize_t
@@ -127,9 +144,7 @@ fc_put_run(fc_cache *c, PyObject *const *keys, PyObject *const *values, Py_ssize
     Py_ssize_t done = 0;
     FC_LOCK(c);
     version = c->store.version;
-    count = c->readers != NULL || c->careful || c->store.wheel.count != 0
-                ? 0
-                : fc_hash_run(keys, count, hashes);
+    count = fc_hash_run(keys, fc_carefree_run(c, keys, count), hashes);
     count = fc_probe_run(c, keys, hashes, count, places);
     for (; done < count; done++) {
         uint32_t at = places[done];

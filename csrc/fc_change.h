@@ -15,6 +15,8 @@
 #define FC_EXPIRE_STEPS 64
 /* As the ttl of a change: the entry keeps its end. */
 #define FC_KEEP (-1)
+/* And: what the rules and the cache give it, to be found out before fc_put. */
+#define FC_BY_RULES (-2)
 
 enum { FC_MORE = 1 };
 
@@ -23,7 +25,7 @@ typedef enum fc_mode { FC_PUT, FC_PUT_NEW, FC_PUT_OLD } fc_mode;
 /* A put, and all that is asked of it. */
 typedef struct fc_change {
     fc_incoming in; /* key and value are borrowed */
-    int64_t ttl;    /* nanoseconds, FC_NEVER or FC_KEEP */
+    int64_t ttl;    /* nanoseconds, FC_NEVER or FC_KEEP (FC_BY_RULES) */
     int64_t left;   /* of a copied entry: it is over after that, whatever ttl and idle time say */
     fc_mode mode;
     PyObject *expected; /* store only over this very object; or NULL */
@@ -222,6 +224,9 @@ static inline int
 fc_overwrite_with(fc_cache *c, uint32_t at, fc_change *change, fc_exits *out)
 {
     fc_store *s = &c->store;
+    if (FC_UNLIKELY(change->in.weight > s->max_weight)) {
+        return FC_HEAVY; /* the bound has changed since it was weighed */
+    }
     change->in.spare = at;
     fc_exchange(c, at, change->in.value, out);
     fc_store_reweigh(s, at, change->in.weight);
@@ -301,12 +306,15 @@ fc_insert(fc_cache *c, uint32_t slot, const fc_incoming *in, fc_exits *out)
     return FC_OK;
 }
 
-/* Add a key that is not there, with all that a change may bring: 1 or FC_ERROR. */
+/* Add a key that is not there, with all that a change may bring: 1, FC_HEAVY or FC_ERROR. */
 static inline int
 fc_insert_with(fc_cache *c, fc_change *change, fc_exits *out)
 {
     fc_store *s = &c->store;
     uint32_t at;
+    if (FC_UNLIKELY(change->in.weight > s->max_weight)) {
+        return FC_HEAVY;
+    }
     /* Memory first.  A full slab has a place as soon as one has gone. */
     if ((s->count < s->max_entries && fc_store_reserve(s) != FC_OK) ||
         fc_evict_others(c, 1, &change->in, change->in.weight, out) != FC_OK) {
@@ -382,8 +390,7 @@ fc_find_to_change(fc_cache *c, PyObject *key, Py_hash_t hash, int64_t now, uint3
     return found;
 }
 
-/* Store a value: 1 stored, 0 refused by the mode, FC_BUSY, FC_ERROR.  A weight is no more than the
- * bound. */
+/* Store a value: 1 stored, 0 refused by the mode, FC_BUSY, FC_HEAVY, FC_ERROR. */
 static inline int
 fc_put(fc_cache *c, fc_change *change, fc_exits *out)
 {

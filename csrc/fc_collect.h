@@ -53,8 +53,13 @@ fc_cache_check(const fc_cache *c)
             containers += e->flags & FC_ENTRY_CONTAINER;
         }
     }
-    return containers == c->containers ? fc_store_check(&c->store)
-                                       : "cache: the count of containers is off";
+    if (containers != c->containers) {
+        return "cache: the count of containers is off";
+    }
+    if (c->rules != NULL && fc_rules_check(c->rules) != NULL) {
+        return fc_rules_check(c->rules);
+    }
+    return fc_store_check(&c->store);
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* fc_empty.h - taking out by order, or everything: pop, clear, and the end of a store. */
+/* fc_empty.h - taking out by order, or everything: pop, clear, other bounds, and the end of a store. */
 #ifndef FC_EMPTY_H
 #define FC_EMPTY_H
 
@@ -71,6 +71,7 @@ fc_clear(fc_cache *c, fc_store *old, fc_exits *out)
             }
         }
         fresh.timed = s->timed;
+        fresh.weighed = s->weighed; /* also where that bound has been lifted */
         fresh.version = s->version + 1;
         fresh.hits = s->hits;
         fresh.misses = s->misses;
@@ -85,6 +86,62 @@ fc_clear(fc_cache *c, fc_store *old, fc_exits *out)
     }
     FC_UNLOCK(c);
     PyMem_Free(order);
+    return done;
+}
+
+enum { FC_BOUND_ENTRIES, FC_BOUND_WEIGHT };
+
+/* Bring one of the bounds to this, or as near as so many entries go that have to: what is over first,
+ * then the policy's victims.  FC_OK, FC_MORE: not there yet, FC_BUSY, FC_ERROR.  Whatever it is, all
+ * entries fit the bounds in force.  Refused when configured is no longer that of the cache. */
+static inline int
+fc_rebound(fc_cache *c, int which, uint64_t bound, uint32_t configured, uint32_t slice,
+           fc_exits *out)
+{
+    fc_store *s = &c->store;
+    int done = FC_OK;
+    FC_LOCK(c);
+    if (configured != c->configured) {
+        done = fc_refuse_configured();
+    }
+    else if (c->readers != NULL) {
+        done = FC_BUSY;
+    }
+    else if ((which == FC_BOUND_ENTRIES ? s->count : s->weight) > bound &&
+             fc_exits_reserve(out, s->alloc, slice) != FC_OK) {
+        PyErr_NoMemory();
+        done = FC_ERROR;
+    }
+    else {
+        int64_t now = fc_now_to_change(c, FC_NEVER);
+        uint64_t held;
+        while ((held = which == FC_BOUND_ENTRIES ? s->count : s->weight) > bound && slice-- > 0) {
+            uint32_t over = FC_NIL;
+            if (s->wheel.count != 0) {
+                over = fc_wheel_due_now(&s->wheel, s->slab.entries, now);
+            }
+            if (over != FC_NIL) {
+                fc_evict(c, over, FC_EXPIRED, out);
+            }
+            else {
+                fc_evict(c, s->policy->victim(s, NULL), FC_EVICTED, out);
+            }
+        }
+        if (held > bound) {
+            bound = held;
+            done = FC_MORE;
+        }
+        if (which == FC_BOUND_ENTRIES) {
+            s->max_entries = (uint32_t)bound;
+        }
+        else {
+            s->max_weight = bound;
+        }
+        if (s->policy->rebound != NULL) {
+            s->policy->rebound(s);
+        }
+    }
+    FC_UNLOCK(c);
     return done;
 }
 

@@ -19,7 +19,7 @@ fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token)
             PyErr_NoMemory();
             return FC_ERROR;
         }
-        c->careful = c->foreign = true;
+        fc_cache_settle_care(c);
     }
     *token = fc_token_now(c, hash);
     return FC_OK;

@@ -16,6 +16,7 @@
 #include "fc_clock.h"
 #include "fc_deadline.h"
 #include "fc_exits.h"
+#include "fc_rules.h"
 #include "policy/all.h"
 
 #ifdef Py_GIL_DISABLED
@@ -33,7 +34,14 @@ enum {
     FC_HIT = 1,
     FC_ERROR = -1, /* a Python exception is set */
     FC_BUSY = -2,  /* readers without the GIL are at work: wait, then try again */
-    FC_ASK = -3    /* only a foreign __eq__ can tell */
+    FC_ASK = -3,   /* only a foreign __eq__ can tell */
+    FC_HEAVY = -4  /* the bound has become less than this one entry weighs */
+};
+
+/* What a write has to see to. */
+enum {
+    FC_CARE_STORE = 1, /* weights, deadlines or tokens */
+    FC_CARE_RULES = 2  /* prefixes that give a key a ttl of its own */
 };
 
 /* A lookup whose comparisons each change the store gives up here instead of hanging. */
@@ -57,11 +65,13 @@ typedef struct fc_cache {
     fc_store store;
     uint64_t containers; /* entries that a reference cycle may run through */
     bool chained;        /* a miss is asked for below */
-    bool careful;        /* a write has to see to weights, deadlines or tokens */
-    bool foreign; /* a write has to call the user's sizeof or clock, or to outdate tokens */
+    uint8_t careful;     /* FC_CARE_... */
+    bool foreign; /* a write has to call the user's sizeof, clock or rules, or to outdate tokens */
+    bool calls; /* the user's sizeof or clock */
     bool clocked; /* the time is `now`, which each operation reads from the user's clock */
     int64_t now;
     int64_t ttl; /* of entries that are given none; FC_NEVER: they live on */
+    fc_rules *rules; /* owned: keys that live by another ttl; NULL: none */
     fc_turn *readers; /* who looks up without the GIL */
     PyThread_type_lock gate; /* held while there are readers; writers wait at it */
     unsigned waiting; /* writers at the gate: no new reader without the GIL */
@@ -75,7 +85,20 @@ typedef struct fc_cache {
     FC_LOCK_FIELD
 } fc_cache;
 
-/* For an empty cache: another policy, bounds, lifetime and seed; the counters start at zero. */
+/* Note what a write has to see to, after any of it has changed. */
+static inline void
+fc_cache_settle_care(fc_cache *c)
+{
+    bool asks = c->rules != NULL && c->rules->asks;
+    c->foreign = c->calls || asks || c->generations != NULL;
+    c->careful = c->rules != NULL ? FC_CARE_RULES : 0;
+    if (c->foreign || c->store.weighed || c->store.idle > 0 || c->ttl != FC_NEVER) {
+        c->careful |= FC_CARE_STORE;
+    }
+}
+
+/* For an empty cache: another policy, bounds, lifetime and seed, and no rules; the counters start at
+ * zero. */
 static inline int
 fc_cache_configure(fc_cache *c, const fc_policy *policy, const fc_limits *limits, uint64_t seed,
                    int64_t ttl, bool clocked, bool foreign)
@@ -90,8 +113,10 @@ fc_cache_configure(fc_cache *c, const fc_policy *policy, const fc_limits *limits
     c->store = fresh;
     c->ttl = ttl;
     c->clocked = clocked;
-    c->foreign = foreign || c->generations != NULL;
-    c->careful = fresh.weighed || fresh.timed || c->generations != NULL;
+    c->calls = foreign;
+    fc_rules_free(c->rules, &c->alloc);
+    c->rules = NULL;
+    fc_cache_settle_care(c);
     c->epoch++;
     c->configured++;
     return FC_OK;
@@ -135,6 +160,7 @@ fc_cache_free(fc_cache *c)
     if (c->gate != NULL) {
         PyThread_free_lock(c->gate);
     }
+    fc_rules_free(c->rules, &c->alloc);
     free(c->generations);
     free(c);
 }

@@ -6,6 +6,7 @@
 #ifndef FC_QUICK_H
 #define FC_QUICK_H
 
+#include "fc_named.h"
 #include "fc_weigh.h"
 
 /* The place of a key that lies at home and is the very object in the entry, or FC_NIL: one straight
@@ -215,6 +216,14 @@ fc_is_careful(const fc_cache *c)
     return c->readers != NULL || c->careful || c->store.wheel.count != 0;
 }
 
+/* The same when only rules are in its way, and a key that none of them names. */
+FC_INLINE bool
+fc_is_beside_rules(const fc_cache *c, PyObject *key)
+{
+    return c->careful == FC_CARE_RULES && c->readers == NULL && c->store.wheel.count == 0 &&
+           fc_is_unnamed(c->rules, key);
+}
+
 /* Insert a key without a deadline; 0: not done. */
 FC_INLINE int
 fc_insert_quick(fc_cache *c, PyObject *key, uint32_t slot, PyObject *value, uint64_t weight)
@@ -279,7 +288,8 @@ fc_remove_quick(fc_cache *c, PyObject *key)
     uint32_t at;
     FC_LOCK(c);
     at = fc_place_quick(c, key);
-    if (fc_is_careful(c) || at == FC_NIL || !fc_equals(c, at, key)) {
+    if (c->readers != NULL || c->careful & FC_CARE_STORE || c->store.wheel.count != 0 ||
+        at == FC_NIL || !fc_equals(c, at, key)) {
         FC_UNLOCK(c);
         return 0;
     }
@@ -295,7 +305,7 @@ fc_remove_quick(fc_cache *c, PyObject *key)
 
 /* All that a put may be asked to do, for a key and value that need no foreign code to be weighed. */
 FC_NOINLINE static int
-fc_assign_with(fc_cache *c, PyObject *key, PyObject *value, int64_t weight)
+fc_assign_with(fc_cache *c, PyObject *key, PyObject *value, int64_t weight, int64_t ttl)
 {
     fc_change change;
     fc_exits few;
@@ -303,27 +313,29 @@ fc_assign_with(fc_cache *c, PyObject *key, PyObject *value, int64_t weight)
     FC_UNLOCK(c);
     fc_change_init(&change, c, key, fc_hash_cached(key), value, FC_PUT);
     change.in.weight = (uint64_t)weight;
+    change.ttl = ttl;
     fc_exits_init(&few, false);
     done = fc_put(c, &change, &few);
     fc_release(&few, &c->alloc);
-    return done == FC_BUSY ? 0 : done;
+    return done == FC_BUSY || done == FC_HEAVY ? 0 : done;
 }
 
-/* With weights or deadlines: an overwrite that fits, and an insert that one eviction makes room for,
- * need no queue where there are no deadlines. */
+/* With weights, deadlines or rules: an overwrite that fits, and an insert that one eviction makes room
+ * for, need no queue where there are no deadlines. */
 FC_NOINLINE static int
 fc_assign_carefully(fc_cache *c, PyObject *key, PyObject *value)
 {
     fc_store *s = &c->store;
     int64_t weight = s->weighed ? fc_weight_known(key, value) : 0;
+    int64_t ttl = c->ttl;
     uint32_t slot, at;
     if (FC_UNLIKELY(c->foreign || c->readers != NULL || weight < 0 ||
                     (uint64_t)weight > s->max_weight || fc_hash_cached(key) == -1)) {
         FC_UNLOCK(c);
         return 0;
     }
-    if (s->timed || s->policy->on_write != NULL) {
-        return fc_assign_with(c, key, value, weight);
+    if (fc_is_named(c, key, &ttl) || s->timed || s->policy->on_write != NULL) {
+        return fc_assign_with(c, key, value, weight, ttl);
     }
     at = fc_glance(c, key);
     if (at == FC_NIL) {
@@ -331,18 +343,31 @@ fc_assign_carefully(fc_cache *c, PyObject *key, PyObject *value)
         at = s->table.slots[slot].index;
         if (at == FC_NIL) {
             int done = fc_insert_quick(c, key, slot, value, (uint64_t)weight);
-            return done != 0 ? done : fc_assign_with(c, key, value, weight);
+            return done != 0 ? done : fc_assign_with(c, key, value, weight, ttl);
         }
         if (!fc_equals(c, at, key)) {
-            return fc_assign_with(c, key, value, weight);
+            return fc_assign_with(c, key, value, weight, ttl);
         }
     }
-    if (FC_LIKELY(s->weight - s->weights[at] + (uint64_t)weight <= s->max_weight) &&
+    if (FC_LIKELY(s->weight - fc_store_weight(s, at) + (uint64_t)weight <= s->max_weight) &&
         FC_LIKELY(Py_TYPE((PyObject *)s->slab.entries[at].value) == Py_TYPE(value))) {
         fc_store_reweigh(s, at, (uint64_t)weight);
         return fc_overwrite_quick(c, at, value);
     }
-    return fc_assign_with(c, key, value, weight);
+    return fc_assign_with(c, key, value, weight, ttl);
+}
+
+/* An assignment that has something to see to; beside rules it is as quick as any other. */
+FC_NOINLINE static int
+fc_assign_unless_named(fc_cache *c, PyObject *key, PyObject *value)
+{
+    uint32_t at;
+    if (FC_UNLIKELY(!fc_is_beside_rules(c, key))) {
+        return fc_assign_carefully(c, key, value);
+    }
+    at = fc_glance(c, key);
+    return FC_LIKELY(at != FC_NIL) ? fc_overwrite_quick(c, at, value)
+                                   : fc_assign_else(c, key, value);
 }
 
 /* c[key] = value without hooks and listener: 1 done, 0 not done, FC_ERROR. */
@@ -352,7 +377,7 @@ fc_assign_quick(fc_cache *c, PyObject *key, PyObject *value)
     uint32_t at;
     FC_LOCK(c);
     if (FC_UNLIKELY(fc_is_careful(c))) {
-        return fc_assign_carefully(c, key, value);
+        return fc_assign_unless_named(c, key, value);
     }
     at = fc_glance(c, key);
     return FC_LIKELY(at != FC_NIL) ? fc_overwrite_quick(c, at, value)

@@ -7,7 +7,7 @@
 {'name': 'Alice'}
 """
 
-from frys_cache._core import MemoryCache, memoize
+from frys_cache._core import MemoryCache, PolicyManager, memoize
 from frys_cache.cache import FrysCache
 from frys_cache.errors import (
     Backpressure,
@@ -26,6 +26,7 @@ from frys_cache.errors import (
     WriteError,
     WriteUnknown,
 )
+from frys_cache.policies import CompositePolicy, LfuPolicy, LruPolicy, SizePolicy, TtlPolicy
 from frys_cache.simulation import SimulationResult, simulate
 from frys_cache.types import (
     DEFAULT,
@@ -35,6 +36,7 @@ from frys_cache.types import (
     EvictionCause,
     EvictionPolicy,
     TierStats,
+    TtlRule,
 )
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "CacheInfo",
     "CacheStats",
     "CacheTimeout",
+    "CompositePolicy",
     "ConfigurationError",
     "DeadlockError",
     "EvictionCause",
@@ -54,12 +57,18 @@ __all__ = [
     "IntegrityError",
     "KeyNotStable",
     "KeyTooLarge",
+    "LfuPolicy",
+    "LruPolicy",
     "MemoryCache",
+    "PolicyManager",
     "SerializationError",
     "SimulationResult",
+    "SizePolicy",
     "TierLockedError",
     "TierStats",
     "TierUnavailable",
+    "TtlPolicy",
+    "TtlRule",
     "ValueTooLarge",
     "WriteError",
     "WriteUnknown",

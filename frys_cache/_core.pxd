@@ -17,11 +17,14 @@ cdef class MemoryCache:
     cdef object clock         # the user's, or None
     cdef object weigher       # the user's sizeof, or None
     cdef bint by_subclass     # weighed by a subclass's getsizeof(value)
-    cdef object bound         # max_entries as given, or None
-    cdef object bound_bytes   # max_size_bytes as given, or None
+    cdef object bound         # max_entries as given or reached, or None
+    cdef object bound_bytes   # max_size_bytes as given or reached, or None
+    cdef bint by_bytes        # made with max_size_bytes: entries are weighed, bounded so or not
     cdef object ttl_given     # ttl and idle as given, or None
     cdef object idle_given
-    cdef object policy_name   # policy as given
+    cdef object policy_name
+    cdef tuple rules          # (TtlRule, nanoseconds) of each, in the order given; None: no rules
+    cdef tuple predicates     # (predicate, nanoseconds) of those that have one; None: no such
     cdef unsigned int watch   # hooks that are on, and whether there is a listener
     cdef unsigned long long listener_errors
     cdef object flights       # the loads that are under way; None until the first

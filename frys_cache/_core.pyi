@@ -15,6 +15,7 @@ from os import PathLike
 from types import GenericAlias
 from typing import (
     Any,
+    ClassVar,
     Concatenate,
     Final,
     Generic,
@@ -31,7 +32,15 @@ from typing import (
 
 from typing_extensions import disjoint_base
 
-from frys_cache.types import CacheInfo, CacheStats, Clock, Default, EvictionCause
+from frys_cache.types import (
+    CacheInfo,
+    CacheStats,
+    Clock,
+    Default,
+    EvictionCause,
+    Policy,
+    TtlRule,
+)
 
 __all__ = [
     "HOOK_EVICT",
@@ -40,6 +49,7 @@ __all__ = [
     "HOOK_WRITE",
     "POLICIES",
     "MemoryCache",
+    "PolicyManager",
     "memoize",
 ]
 
@@ -60,6 +70,7 @@ POLICIES: Final[tuple[str, ...]]
 SIMULATED: Final[tuple[str, ...]]
 
 def _fix_seeds(number: int) -> None: ...
+def _check_ttl(ttl: object) -> None: ...
 def _rehome(home: type[Any], final: type[Any]) -> None: ...
 
 class CacheKeys(KeysView[_K]):
@@ -73,12 +84,13 @@ class CacheItems(ItemsView[_K, _V]):
 
 @disjoint_base
 class MemoryCache(MutableMapping[_K, _V]):
+    _default_policy: ClassVar[str]
     def __init__(
         self,
         max_entries: int | None = None,
         *,
         max_size_bytes: int | None = None,
-        policy: str = "lru",
+        policy: str | Policy = "lru",
         ttl: float | timedelta | None = None,
         idle: float | timedelta | None = None,
         sizeof: Callable[[_K, _V], int] | None = None,
@@ -93,6 +105,8 @@ class MemoryCache(MutableMapping[_K, _V]):
     def currsize(self) -> int: ...
     @property
     def policy(self) -> str: ...
+    @property
+    def policies(self) -> PolicyManager: ...
     @property
     def _hooks(self) -> int: ...
     @_hooks.setter
@@ -264,6 +278,35 @@ class _Trace:
     ) -> tuple[int, int, int]: ...
     def lru_hits(self, sizes: list[int], progress: Callable[[int], object] | None) -> list[int]: ...
 
+@final
+class PolicyManager:
+    def __init__(self, /, *args: Never, **kwargs: Never) -> None: ...
+    @property
+    def max_entries(self) -> int | None: ...
+    @max_entries.setter
+    def max_entries(self, value: int | None) -> None: ...
+    @property
+    def max_size_bytes(self) -> int | None: ...
+    @max_size_bytes.setter
+    def max_size_bytes(self, value: int | None) -> None: ...
+    @property
+    def ttl(self) -> float | timedelta | None: ...
+    @ttl.setter
+    def ttl(self, value: float | timedelta | None) -> None: ...
+    @property
+    def idle(self) -> float | timedelta | None: ...
+    @property
+    def policy(self) -> str: ...
+    @property
+    def rules(self) -> tuple[TtlRule, ...]: ...
+    def set_ttl(
+        self, keys: str | bytes | Callable[[Any], object], ttl: float | timedelta | None
+    ) -> None: ...
+    def remove(self, keys: str | bytes | Callable[[Any], object]) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
 @type_check_only
 class _Memoize(Protocol):
     @overload
@@ -332,7 +375,7 @@ def memoize(
     *,
     max_entries: int | None = 128,
     max_size_bytes: int | None = None,
-    policy: str = "lru",
+    policy: str | Policy = "lru",
     ttl: float | timedelta | None = None,
     idle: float | timedelta | None = None,
     sizeof: Callable[[Any, Any], int] | None = None,
@@ -347,7 +390,7 @@ def memoize(  # type: ignore[overload-overlap]
     *,
     max_entries: int | None = 128,
     max_size_bytes: int | None = None,
-    policy: str = "lru",
+    policy: str | Policy = "lru",
     ttl: float | timedelta | None = None,
     idle: float | timedelta | None = None,
     sizeof: Callable[[Any, Any], int] | None = None,
@@ -362,7 +405,7 @@ def memoize(
     *,
     max_entries: int | None = 128,
     max_size_bytes: int | None = None,
-    policy: str = "lru",
+    policy: str | Policy = "lru",
     ttl: float | timedelta | None = None,
     idle: float | timedelta | None = None,
     sizeof: Callable[[Any, Any], int] | None = None,
@@ -377,7 +420,7 @@ def memoize(
     *,
     max_entries: int | None = 128,
     max_size_bytes: int | None = None,
-    policy: str = "lru",
+    policy: str | Policy = "lru",
     ttl: float | timedelta | None = None,
     idle: float | timedelta | None = None,
     sizeof: Callable[[Any, Any], int] | None = None,

@@ -8,7 +8,8 @@ The store, the policies and all that a hit touches are in csrc/.  Here is the ma
 `_core_csrc.pxi` (what of csrc/ is used), `_core_events.pxi` (listeners, hooks, readers),
 `_core_expiry.pxi` (time), `_core_weights.pxi` (bytes), `_core_access.pxi` (single operations),
 `_core_batch.pxi` (many keys at once), `_core_views.pxi` (iterators and views), `_core_state.pxi`
-(configuration, statistics), `_core_copy.pxi` (copies and pickles), `_core_type.pxi` (what Cython
+(configuration, statistics), `_core_policies.pxi` (bounds, ttl and rules at run time),
+`_core_copy.pxi` (copies and pickles), `_core_type.pxi` (what Cython
 cannot say of a type) and `_core_memo.pxi` (loading, and memoized functions).
 Three conventions run through them:
 
@@ -34,10 +35,11 @@ from numbers import Real
 from types import GenericAlias, MappingProxyType, MethodType
 
 from frys_cache.errors import ConfigurationError, ValueTooLarge
-from frys_cache.types import DEFAULT, MISSING, CacheInfo, CacheStats, EvictionCause, TierStats
+from frys_cache.types import (DEFAULT, MISSING, CacheInfo, CacheStats, EvictionCause, TierStats,
+                              TtlRule)
 
 __all__ = ["HOOK_EVICT", "HOOK_MISS", "HOOK_REMOVE", "HOOK_WRITE", "POLICIES", "MemoryCache",
-           "memoize"]
+           "PolicyManager", "memoize"]
 
 
 include "_core_csrc.pxi"
@@ -77,7 +79,8 @@ cdef class MemoryCache:
     max_entries: a positive int.  max_size_bytes: a positive int; each entry weighs what
     `sizeof(key, value)` says, by default the bytes of data in both (`len` of bytes, `nbytes`, ...,
     else `sys.getsizeof`); a subclass may define `getsizeof(value)` instead.  One that is heavier
-    than the whole bound raises `ValueTooLarge`.  policy: an `EvictionPolicy` or its name.
+    than the whole bound raises `ValueTooLarge`.  policy: an `EvictionPolicy` or its name, or a policy
+    object, which may bring a ttl (`TtlPolicy(3600)`, `CompositePolicy.lru_with_ttl(1800)`).
     ttl: seconds (or a timedelta) that an entry lives after it was stored; idle: that it lives after
     it was last used; None: for ever.  Both are exact to 10 ms on Linux, 16 ms elsewhere, and follow
     a monotonic clock; an entry whose time is over is absent at once, and leaves the memory with one
@@ -94,6 +97,8 @@ cdef class MemoryCache:
     >>> cache
     MemoryCache({'b': 2, 'c': 3})
     """
+
+    _default_policy = "lru"  # where `policy=` names a ttl alone
 
     def __cinit__(self):
         self.watch = WATCH_UNMADE
@@ -471,6 +476,18 @@ cdef class MemoryCache:
         """The name of the policy."""
         return self.policy_name
 
+    @property
+    def policies(self):
+        """Bounds, ttl and rules of this cache, to be changed while it is at work: a `PolicyManager`.
+
+        >>> cache = MemoryCache(100)
+        >>> cache.policies.max_entries = 50
+        >>> cache.policies.set_ttl("session:", 60)
+        >>> cache.maxsize
+        50
+        """
+        return manage(self)
+
     def stats(self):
         """What the cache has done and holds, as `CacheStats`; a pure read.
 
@@ -558,6 +575,7 @@ include "_core_access.pxi"
 include "_core_batch.pxi"
 include "_core_views.pxi"
 include "_core_state.pxi"
+include "_core_policies.pxi"
 include "_core_copy.pxi"
 include "_core_type.pxi"
 include "_core_memo.pxi"

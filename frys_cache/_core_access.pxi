@@ -36,6 +36,7 @@ cdef int put_value(MemoryCache self, PyObject *key, PyObject *value, fc_mode mod
     """A put without options: 1 stored, 0 refused by the mode."""
     cdef fc_change change
     fc_change_init(&change, self.c, key, fc_hash(key), value, mode)
+    change.ttl = span_of(self, DEFAULT)
     return put_change(self, key, value, &change, mode)
 
 
@@ -57,9 +58,12 @@ cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change 
     cdef fc_exits *out = &few
     cdef int done
     tick(self)
-    if mode != FC_PUT and (self.watch & HOOK_WRITE or self.c.store.weighed):
+    if mode != FC_PUT and (self.watch & HOOK_WRITE or self.c.store.weighed
+                           or self.predicates is not None):
         if fc_contains(self.c, key) != (mode == FC_PUT_OLD):
-            return 0  # and no hook or sizeof hears of it
+            return 0  # and no hook, sizeof or predicate hears of it
+    if change.ttl == FC_BY_RULES:
+        change.ttl = span_by_rules(self, key)
     if self.c.store.weighed:
         change.incoming.weight = weigh(self, key, value)
     if self.watch:
@@ -75,6 +79,8 @@ cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change 
             done = fc_put(self.c, change, out)
     finally:
         leave(self, out)
+    if done == FC_HEAVY:
+        raise ValueTooLarge(change.incoming.weight, self.c.store.max_weight)
     return done
 
 
@@ -169,8 +175,8 @@ cdef int fill(MemoryCache self, object key, object value, int64_t span, uint64_t
     cdef int done
     fc_change_init(&change, self.c, <PyObject *>key, fc_hash(<PyObject *>key), <PyObject *>value,
                    FC_PUT_NEW)
-    change.ttl = span
     tick(self)
+    change.ttl = span_by_rules(self, <PyObject *>key) if span == FC_BY_RULES else span
     if self.c.store.weighed:
         change.incoming.weight = weigh(self, <PyObject *>key, <PyObject *>value)
     out = enter(self, &few)
@@ -181,6 +187,8 @@ cdef int fill(MemoryCache self, object key, object value, int64_t span, uint64_t
             done = fc_fill(self.c, &change, token, out)
     finally:
         leave(self, out)
+    if done == FC_HEAVY:
+        raise ValueTooLarge(change.incoming.weight, self.c.store.max_weight)
     return done
 
 

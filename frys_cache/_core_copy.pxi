@@ -15,6 +15,7 @@ cdef object get_state(MemoryCache self, bint whole):
     cdef fc_learned learned
     fc_store_learned(&self.c.store, &learned)
     options = {"max_entries": self.bound, "max_size_bytes": self.bound_bytes,
+               "by_bytes": self.by_bytes, "rules": export_rules(self),
                "policy": self.policy_name, "ttl": self.ttl_given, "idle": self.idle_given,
                "sizeof": self.weigher, "on_evict": self.listener, "clock": self.clock,
                "hooks": self.watch & ~(WATCH_LISTENER | WATCH_UNMADE),
@@ -85,9 +86,15 @@ cdef int refill(MemoryCache self, dict options, list sources, object attributes)
     check_callable(listener, "on_evict")
     set_hooks(self, 0)
     self.watch &= ~WATCH_LISTENER
-    configure(self, options["max_entries"], options["max_size_bytes"], options["policy"],
+    size = options["max_size_bytes"]
+    lifted = size is None and options["by_bytes"]
+    configure(self, options["max_entries"], 1 if lifted else size, options["policy"],
               options["ttl"], options["idle"], options["sizeof"], None, options["clock"],
               options["seed"])
+    if lifted:  # weighed as before, and bounded by entries alone
+        set_bound(self, FC_BOUND_WEIGHT, None)
+    for keys, ttl in options["rules"]:
+        set_rule(self, keys, ttl)
     fc_store_learn(&self.c.store, &learned)
     tick(self)
     for source in sources:

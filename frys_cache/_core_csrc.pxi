@@ -37,7 +37,7 @@ cdef extern from "fc_empty.h":
         fc_wheel wheel
         bint weighed
         uint64_t weight, max_weight
-        uint32_t count
+        uint32_t count, max_entries
         uint64_t hits, misses, inserts, evictions, expirations
         uint64_t seed
     ctypedef struct fc_exit:
@@ -66,6 +66,7 @@ cdef extern from "fc_empty.h":
         bint chained, clocked
         int64_t now, ttl
         void *recorder
+        uint32_t configured
         fc_alloc alloc
     ctypedef struct fc_incoming:
         uint64_t weight
@@ -78,6 +79,7 @@ cdef extern from "fc_empty.h":
         const uint64_t *token
 
     enum: FC_MISS, FC_HIT, FC_BUSY, FC_NIL, FC_ENTRIES_MAX, FC_BATCH, FC_ENTRY_TIMED, FC_KEEP
+    enum: FC_BY_RULES, FC_HEAVY, FC_MORE, FC_BOUND_ENTRIES, FC_BOUND_WEIGHT
     const int64_t FC_NEVER
     ctypedef enum fc_mode: FC_PUT, FC_PUT_NEW, FC_PUT_OLD
 
@@ -113,6 +115,9 @@ cdef extern from "fc_empty.h":
     PyObject *fc_victim_key(fc_cache *c) noexcept
     int fc_clear(fc_cache *c, fc_store *old, fc_exits *out) except -1
 
+    int fc_rebound(fc_cache *c, int which, uint64_t bound, uint32_t configured, uint32_t slice,
+                   fc_exits *out) except -1
+
     void fc_exits_init(fc_exits *x, bint audience) noexcept
     int fc_exits_reserve(fc_exits *x, fc_alloc *alloc, size_t more) noexcept
     void fc_let_go(fc_exits *x) noexcept
@@ -134,6 +139,21 @@ cdef extern from "fc_fill.h":
 cdef extern from "fc_quick.h":
     int fc_assign_quick(fc_cache *c, PyObject *key, PyObject *value) noexcept
     int fc_remove_quick(fc_cache *c, PyObject *key) noexcept
+
+cdef extern from "fc_named.h":
+    ctypedef struct fc_units:
+        pass
+    ctypedef struct fc_rules:
+        bint asks
+    fc_rules *fc_rules_new(fc_alloc *alloc, uint32_t bytes, uint32_t text, size_t units) noexcept
+    void fc_rules_add(fc_rules *r, bint text, fc_units prefix, int64_t ttl) noexcept
+    void fc_rules_close(fc_rules *r) noexcept
+    fc_units fc_units_of_text(PyObject *key) noexcept
+    fc_units fc_units_of_bytes(PyObject *key) noexcept
+    bint fc_has_rules(const fc_cache *c) noexcept
+    bint fc_ask_rules(fc_cache *c, PyObject *key, int64_t *ttl) noexcept
+    void fc_set_rules(fc_cache *c, fc_rules *rules) noexcept
+    int fc_set_ttl(fc_cache *c, int64_t ttl) noexcept
 
 cdef extern from "fc_weigh.h":
     int64_t fc_payload(PyObject *o) noexcept

@@ -31,9 +31,9 @@ cdef int64_t nanoseconds(object value, str name, bint config) except? -1:
 
 
 cdef int64_t span_of(MemoryCache self, object ttl) except? -1:
-    """What a call was given as ttl, as nanoseconds."""
+    """What a call was given as ttl, as nanoseconds, or FC_BY_RULES: ask when the key is known."""
     if ttl is DEFAULT:
-        return self.c.ttl
+        return FC_BY_RULES if fc_has_rules(self.c) else self.c.ttl
     return FC_NEVER if ttl is None else nanoseconds(ttl, "ttl", False)
 
 
@@ -93,6 +93,8 @@ cdef bint touch(MemoryCache self, object key, object ttl) except -1:
     cdef int64_t span = span_of(self, ttl)
     cdef Py_hash_t hash = fc_hash(<PyObject *>key)
     tick(self)
+    if span == FC_BY_RULES:
+        span = span_by_rules(self, <PyObject *>key)
     out = enter(self, &few)
     try:
         done = fc_touch_key(self.c, <PyObject *>key, hash, span, out)

@@ -30,6 +30,27 @@ cdef object only_sizeof(str where, dict options):
     return weigher
 
 
+cdef uint64_t bound_in_c(int which, object bound):
+    """A bound as the store takes it; None: none."""
+    if which == FC_BOUND_ENTRIES:
+        return FC_ENTRIES_MAX if bound is None else min(bound, FC_ENTRIES_MAX)
+    return <uint64_t>-1 if bound is None else min(bound, (1 << 63) - 1)
+
+
+cdef tuple unfold(MemoryCache self, object policy, object ttl):
+    """The name of an eviction policy, and the ttl, that `policy=` and `ttl=` say together."""
+    parts = getattr(type(policy), "__frys_policy__", None)
+    if parts is None:
+        return policy, ttl
+    name, own = parts(policy)
+    if own is not DEFAULT:
+        if ttl is not None:
+            raise ConfigurationError(
+                f"ttl is given twice: as ttl={ttl!r}, and in policy={policy!r}; pass one of them")
+        ttl = own
+    return type(self)._default_policy if name is None else name, ttl
+
+
 cdef int check_callable(object value, str name) except -1:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable, not {type(value).__name__}")
@@ -52,6 +73,7 @@ cdef int configure(MemoryCache self, object max_entries, object max_size_bytes, 
             f"{type(self).__name__} needs a bound: pass max_entries or max_size_bytes")
     if weigher is not None and max_size_bytes is None:
         raise ConfigurationError("sizeof needs max_size_bytes: there are no bytes to bound")
+    policy, ttl = unfold(self, policy, ttl)
     if isinstance(policy, str):
         policy = str.__str__(policy)
     if policy not in POLICIES:
@@ -61,12 +83,8 @@ cdef int configure(MemoryCache self, object max_entries, object max_size_bytes, 
     limits.idle = FC_NEVER if idle is None else nanoseconds(idle, "idle", True)
     if limits.idle == FC_NEVER:
         limits.idle = 0
-    limits.max_entries = FC_ENTRIES_MAX
-    if max_entries is not None and max_entries < FC_ENTRIES_MAX:
-        limits.max_entries = max_entries
-    limits.max_weight = <uint64_t>-1
-    if max_size_bytes is not None:
-        limits.max_weight = min(max_size_bytes, (1 << 63) - 1)
+    limits.max_entries = bound_in_c(FC_BOUND_ENTRIES, max_entries)
+    limits.max_weight = bound_in_c(FC_BOUND_WEIGHT, max_size_bytes)
     check_callable(weigher, "sizeof")
     check_callable(on_evict, "on_evict")
     check_callable(clock, "clock")
@@ -91,6 +109,8 @@ cdef int configure(MemoryCache self, object max_entries, object max_size_bytes, 
     self.c.now = now
     self.bound = max_entries
     self.bound_bytes = max_size_bytes
+    self.by_bytes = max_size_bytes is not None
+    self.rules = self.predicates = None
     self.policy_name = policy
     self.ttl_given = ttl
     self.idle_given = idle
@@ -140,7 +160,7 @@ cdef object get_stats(MemoryCache self):
     cdef fc_store *s = &self.c.store
     cdef object size = 0
     cdef Py_ssize_t count = count_live(self)
-    if self.bound_bytes is not None:
+    if self.by_bytes:
         size = s.weight
     else:
         for key, value in iterate(self, ITEMS, False):

@@ -48,7 +48,8 @@ class _Queues:
         self.continue_from(other, dict(zip(other.line, copies, strict=True)))
         self.most = len(self.both())
 
-    def fits(self, entries: Sequence[Any]) -> bool:
+    def has_room(self, newcomers: Sequence[Any]) -> bool:
+        entries = [*self.both(), *newcomers]
         if self.max_entries is not None and len(entries) > self.max_entries:
             return False
         return self.max_size is None or _weight(entries) <= self.max_size

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from frys_cache._core import MemoryCache, _rehome
-from frys_cache.types import MISSING, EvictionCause, Missing
+from frys_cache.types import MISSING, EvictionCause, Missing, Policy
 
 __all__ = ["FrysCache"]
 
@@ -31,10 +31,12 @@ class FrysCache(_Home[K, V]):
     """A bounded cache that behaves as a `dict` and answers as fast as one.
 
     max_entries, max_size_bytes: the bounds, positive ints, one of them or both.  policy: an
-    `EvictionPolicy` or its name, by default the best all-round one.  ttl, idle: seconds (or a
-    timedelta) that an entry lives after it was stored, and after it was last used.  sizeof: a
-    callable `(key, value)` that weighs an entry in bytes.  on_evict: a callable `(key, value,
-    cause)`, called after the operation that made the entry leave.  `MemoryCache` says more of each.
+    `EvictionPolicy`, its name, or a policy object as `TtlPolicy(3600)`, by default the best
+    all-round one.  ttl, idle: seconds (or a timedelta) that an entry lives after it was stored,
+    and after it was last used.  sizeof: a callable `(key, value)` that weighs an entry in bytes.
+    on_evict: a callable `(key, value, cause)`, called after the operation that made the entry
+    leave.  `MemoryCache` says more of each, and `policies` of what may change while the cache is at
+    work.
     Raises `ConfigurationError` for what cannot be.  Safe from any thread and task.
 
     >>> cache = FrysCache(2)
@@ -45,12 +47,14 @@ class FrysCache(_Home[K, V]):
 
     __slots__ = ()
 
+    _default_policy = "auto"
+
     def __init__(
         self,
         max_entries: int | None = None,
         *,
         max_size_bytes: int | None = None,
-        policy: str = "auto",
+        policy: str | Policy = "auto",
         ttl: float | timedelta | None = None,
         idle: float | timedelta | None = None,
         sizeof: Callable[[K, V], int] | None = None,

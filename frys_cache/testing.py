@@ -263,8 +263,8 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
     def _deadline(self, entry: _Entry) -> float:
         return min(entry.end, entry.used + self._idle)
 
-    def _end(self, ttl: _Ttl) -> float:
-        """Tell when an entry is over that gets this ttl now."""
+    def _end(self, ttl: _Ttl, key: Any = None) -> float:
+        """Tell when this key is over if it gets this ttl now."""
         end = self._now + (self._ttl if isinstance(ttl, Default) else _seconds(ttl))
         self._timed |= end < math.inf
         return end
@@ -328,7 +328,7 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         if not 0 <= cost < math.inf:
             raise ValueError(f"cost must be finite and >= 0, not {cost!r}")
         with self._operation():
-            self._insert(key, value, self._end(ttl), cost)
+            self._insert(key, value, self._end(ttl, key), cost)
 
     set = __setitem__ = put
 
@@ -359,12 +359,12 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
             if not isinstance(old, int) or not isinstance(delta, int):
                 raise TypeError(f"incr adds ints, not {old!r} and {delta!r}")
             number = int(old) + int(delta)
-            self._insert(key, number, self._end(DEFAULT) if entry is None else entry.end, 1.0)
+            self._insert(key, number, self._end(DEFAULT, key) if entry is None else entry.end, 1.0)
             return number
 
     def touch(self, key: Any, ttl: _Ttl = DEFAULT) -> bool:
         with self._operation():
-            end = self._end(ttl)
+            end = self._end(ttl, key)
             if present := key in self._entries:
                 self._entries[key].end = end
                 self._use(self._entries[key])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 __all__ = [
     "DEFAULT",
@@ -18,7 +19,9 @@ __all__ = [
     "EvictionCause",
     "EvictionPolicy",
     "Missing",
+    "Policy",
     "TierStats",
+    "TtlRule",
 ]
 
 
@@ -84,6 +87,24 @@ class EvictionPolicy(enum.StrEnum):
     frequency take turns, and nothing is known beforehand."""
     AUTO = "auto"
     """The best all-round policy this version has: `tinylfu`."""
+
+
+class Policy(Protocol):
+    """What `policy=` takes beside a name: an object that says what it asks for."""
+
+    def __frys_policy__(self) -> tuple[str | None, float | timedelta | Default | None]:
+        """Return the name of an eviction policy, or None, and a ttl, or DEFAULT for none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TtlRule:
+    """How long keys live that a rule names, as `cache.policies.rules` lists it."""
+
+    keys: str | bytes | Callable[[Any], object]
+    """The prefix of str keys or of bytes keys, or a predicate of any key."""
+    ttl: float | timedelta | None
+    """Seconds or a timedelta; None: for ever."""
 
 
 class EvictionCause(enum.StrEnum):

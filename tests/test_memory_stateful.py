@@ -3,8 +3,8 @@
 After every step both must agree on content, order, events and counters, and the cache's own recount
 must find nothing.  FRYS_SOAK=1 tries many more, and other, examples in every run.
 
-There are two machines: one with many odd keys in caches bounded by entries only, and one with few
-keys, every policy, bytes, costs and deadlines.
+There are three machines: one with many odd keys in caches bounded by entries only, one with few
+keys, every policy, bytes, costs and deadlines, and one where bounds, ttl and rules change as well.
 """
 
 import copy
@@ -25,6 +25,7 @@ from hypothesis.stateful import (
     rule,
 )
 from kinds import KINDS, SEED, maker
+from managed import ManagedReference
 
 from frys_cache import EvictionCause, MemoryCache, ValueTooLarge
 from frys_cache._core import _fix_seeds
@@ -301,6 +302,8 @@ class BoundedBesideModel(CacheBesideModel):
     keys = st.sampled_from(["a", "b", 0, 1, True, None, 2**64, SameHash(0), SameHash(1)])
     put_many_new = None  # too many keys
 
+    reference = ReferenceCache
+
     @initialize(
         policy=st.sampled_from([*POLICIES, "size", "tinylfu"]),  # who have most to say
         entries=st.sampled_from([None, 1, 2, 5]),
@@ -324,7 +327,7 @@ class BoundedBesideModel(CacheBesideModel):
         theirs = (lambda *event: expected.append(event)) if heard else None
         _fix_seeds(SEED)
         self.cache = MemoryCache(entries, on_evict=ours, **options)
-        self.model = ReferenceCache(entries, on_evict=theirs, seed=seed_of(SEED), **options)
+        self.model = self.reference(entries, on_evict=theirs, seed=seed_of(SEED), **options)
         self.compares_size = size is not None or "sizeof" not in options
 
     def agree(self, call):
@@ -404,8 +407,68 @@ class BoundedBesideModel(CacheBesideModel):
             assert self.cache.stats().total_size == self.model.stats().total_size
 
 
+PREFIXES = ["", "a", "ab", "abb", b"", b"a", b"ab"]
+PREDICATES = [lambda key: isinstance(key, int), lambda key: True, lambda key: key == "a"]
+
+
+class ManagedBesideModel(BoundedBesideModel):
+    """The same while bounds, ttl and rules change."""
+
+    reference = ManagedReference
+    keys = st.sampled_from(["", "a", "ab", "abb", "b", b"", b"a", b"ab", b"b", 0, None])
+
+    @rule(bound=st.sampled_from([None, 0, 1, 2, 3, 5, 8, 300]))
+    def bound_entries(self, bound):
+        self.agree(lambda cache: setattr(cache.policies, "max_entries", bound))
+
+    @rule(bound=st.sampled_from([None, 0, 1, 5, 12, 30, 60, 200]))
+    def bound_bytes(self, bound):
+        if bound and self.model._sizeof is not weigh:
+            bound = 10 * bound + 50
+        self.agree(lambda cache: setattr(cache.policies, "max_size_bytes", bound))
+
+    @rule(ttl=st.none() | lifetimes | st.just(0))
+    def live_on(self, ttl):
+        self.agree(lambda cache: setattr(cache.policies, "ttl", ttl))
+
+    @rule(names=st.sampled_from([*PREFIXES, *PREDICATES]), ttl=st.none() | lifetimes)
+    def set_rule(self, names, ttl):
+        self.agree(lambda cache: cache.policies.set_ttl(names, ttl))
+
+    @rule(names=st.sampled_from([*PREFIXES, *PREDICATES]))
+    def remove_rule(self, names):
+        self.agree(lambda cache: cache.policies.remove(names))
+
+    @rule(
+        key=keys,
+        value=weighed_values,
+        way=st.sampled_from(["__setitem__", "put", "add", "replace", "setdefault"]),
+    )
+    def write_by_rules(self, key, value, way):
+        self.agree(lambda cache: getattr(cache, way)(key, value))
+
+    @rule(pairs=st.dictionaries(keys, weighed_values, max_size=8), as_dict=st.booleans())
+    def write_many_by_rules(self, pairs, as_dict):
+        self.agree(lambda cache: cache.put_many(pairs if as_dict else list(pairs.items())))
+
+    @rule(key=keys)
+    def count_or_touch_by_rules(self, key):
+        self.agree(lambda cache: cache.incr(key))
+        self.agree(lambda cache: cache.touch(key))
+
+    @invariant()
+    def both_have_the_same_bounds_and_rules(self):
+        if hasattr(self, "cache"):
+            ours, theirs = self.cache.policies, self.model.policies
+            for name in ("max_entries", "max_size_bytes", "ttl"):
+                assert getattr(ours, name) == getattr(theirs, name), name
+            assert [(rule.keys, rule.ttl) for rule in ours.rules] == list(theirs.named.items())
+
+
 TestCacheBesideModel = CacheBesideModel.TestCase
 TestBoundedBesideModel = BoundedBesideModel.TestCase
+TestManagedBesideModel = ManagedBesideModel.TestCase
 if os.environ.get("FRYS_SOAK") != "1":
     TestCacheBesideModel.settings = settings(max_examples=150, stateful_step_count=40)
     TestBoundedBesideModel.settings = settings(max_examples=300, stateful_step_count=40)
+    TestManagedBesideModel.settings = settings(max_examples=200, stateful_step_count=40)

@@ -124,6 +124,7 @@ static const fc_policy FC_SLRU = {
     .victim = slru_victim,
     .on_write = slru_on_write,
     .save = slru_save,
+    .rebound = slru_demote,
     .check = slru_check,
 };
 

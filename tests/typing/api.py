@@ -8,13 +8,18 @@ from frys_cache import (
     CacheError,
     CacheInfo,
     CacheStats,
+    CompositePolicy,
     ConfigurationError,
     EvictionCause,
     EvictionPolicy,
     FrysCache,
     KeyTooLarge,
+    LruPolicy,
     MemoryCache,
+    PolicyManager,
     SimulationResult,
+    TtlPolicy,
+    TtlRule,
     memoize,
     simulate,
 )
@@ -23,6 +28,8 @@ from frys_cache import (
 
 ages: FrysCache[str, int] = FrysCache(100)
 by_policy: MemoryCache[str, int] = MemoryCache(max_entries=100, policy=EvictionPolicy.FIFO)
+by_object: FrysCache[str, int] = FrysCache(100, policy=CompositePolicy(LruPolicy(), TtlPolicy(60)))
+by_both: MemoryCache[str, int] = MemoryCache(100, policy=CompositePolicy.lru_with_ttl(None))
 by_name: MemoryCache[bytes, list[int]] = MemoryCache(100, policy="lru")
 
 
@@ -79,6 +86,15 @@ assert_type(ages.get_many(["a", "b"], 0), list[int])
 ages.put_many({"a": 1})
 ages.put_many([("b", 2)])
 assert_type(ages.delete_many(["a", "b"]), int)
+
+assert_type(ages.policies, PolicyManager)
+assert_type(ages.policies.max_entries, int | None)
+assert_type(ages.policies.rules, tuple[TtlRule, ...])
+ages.policies.max_entries = 50
+ages.policies.ttl = None
+ages.policies.set_ttl("session:", 60)
+ages.policies.set_ttl(lambda key: key == "a", None)
+assert_type(ages.policies.remove(b"page:"), bool)
 
 found = ages.get("a", MISSING)
 if found is not MISSING:
