@@ -48,6 +48,15 @@ class _Queues:
         self.continue_from(other, dict(zip(other.line, copies, strict=True)))
         self.most = len(self.both())
 
+    def rebound(self, max_entries: int | None, max_size: int | None) -> None:
+        """Take other bounds, within which all entries are."""
+        self.max_entries, self.max_size = max_entries, max_size
+        self.most = self.most if max_entries is None else min(self.most, max_entries)
+        self.trim(0)
+
+    def trim(self, more: int) -> None:
+        """Forget ghosts that are too many."""
+
     def has_room(self, newcomers: Sequence[Any]) -> bool:
         entries = [*self.both(), *newcomers]
         if self.max_entries is not None and len(entries) > self.max_entries:
@@ -193,6 +202,11 @@ class Arc(_Queues):
     def continue_from(self, other: Any, twins: dict[Any, Any]) -> None:
         super().continue_from(other, twins)
         self.target = other.target
+
+    def rebound(self, max_entries: int | None, max_size: int | None) -> None:
+        whole = float(max_entries if max_entries is not None else max_size or 0)
+        self.target, self.whole = self.target / self.whole * whole, whole
+        super().rebound(max_entries, max_size)
 
     def meet(self, entry: Any) -> bool:
         """Learn from the ghost of a newcomer, once; tell whether it had one."""

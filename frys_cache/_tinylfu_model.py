@@ -348,6 +348,20 @@ class TinyLfu:
             self.compared = True
         return self.main.victim(newcomer, spare)
 
+    def rebound(self, max_entries: int | None, max_size: int | None) -> None:
+        """Take other bounds, within which all entries are."""
+        self.max_entries, self.max_size = max_entries, max_size
+        self.main.max_entries, self.main.max_size = max_entries, max_size
+        self.main.set_share(self.main.share)
+        shadows = self.shadows
+        if max_size is None and max_entries is not None:
+            if _apart(max_entries, shadows.entries if shadows else 0):
+                self.shadows = _Shadows(self, max_entries)
+        elif shadows and max_size is not None:
+            its = shadows.windows[0].max_size
+            if its is None or _apart(max_size // shadows.rate, its):
+                self.shadows = None
+
     def add(self, entry: Any) -> None:
         if entry is not self.newcomer:
             self._reserve()
@@ -379,6 +393,10 @@ class TinyLfu:
             self._reserve()
             self.sketch.lift(self._mix(hash(entry.key)), other.estimate(hash(entry.key)))
             self.main.push(original.rank, entry)
+
+
+def _apart(one: int, other: int) -> bool:
+    return one // 2 >= other or other // 2 >= one
 
 
 def _weight(entries: Iterable[Any]) -> int:

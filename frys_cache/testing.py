@@ -104,6 +104,10 @@ class _Fifo:
     def victim(self, spare: _Entry | None = None, newcomers: Any = None) -> _Entry:
         return next(entry for entry in self.line if entry is not spare)
 
+    def rebound(self, max_entries: int | None, max_size: int | None) -> None:
+        """Take other bounds, within which all entries are."""
+        self.max_entries, self.max_size = max_entries, max_size
+
     def has_room(self, newcomers: list[_Entry]) -> bool:
         return self.fits(self.line + newcomers)
 
@@ -136,8 +140,15 @@ class _Slru(_Lru):
     def rank(self, entry: _Entry) -> float:
         return min(entry.uses - 1, 1)
 
+    def rebound(self, max_entries: int | None, max_size: int | None) -> None:
+        super().rebound(max_entries, max_size)
+        self._demote()
+
     def hit(self, entry: _Entry) -> None:
         super().hit(entry)
+        self._demote()
+
+    def _demote(self) -> None:
         protected = self.line[bisect_left(self.line, 1, key=attrgetter("rank")) :]
         while not self.fits(protected, 4):
             oldest = protected.pop(0)

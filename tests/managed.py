@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from frys_cache.errors import ConfigurationError
 from frys_cache.testing import ReferenceCache, _seconds, _weight
-from frys_cache.types import DEFAULT
+from frys_cache.types import DEFAULT, EvictionCause
 
 
 class ManagedReference(ReferenceCache):
@@ -42,17 +42,20 @@ class ManagedReference(ReferenceCache):
             raise ConfigurationError("no bound")
         with self._operation():
             order = self._order
-            order.max_entries, order.max_size = entries, size
-            self._make_room([])
-            if self.policy == "slru":
-                protected = [entry for entry in order.line if entry.rank == 1]
-                while not order.fits(protected, 4):
-                    oldest = protected.pop(0)
-                    order.remove(oldest)
-                    oldest.uses = 1
-                    order.add(oldest)
+            while self.is_over(entries, size):
+                victim = order.victim(None, [])
+                order.age = max(order.age, victim.rank)
+                self._counts["evictions"] += 1
+                self._remove(victim, EvictionCause.EVICTED)
+            order.rebound(entries, size)
+        self._bounds = (entries, size, *self._bounds[2:])
         self._options |= {"max_entries": entries, "max_size_bytes": size}
         self.maxsize = size if entries is None else entries
+
+    def is_over(self, entries, size):
+        if entries is not None and len(self._entries) > entries:
+            return True
+        return size is not None and _weight(self._entries.values()) > size
 
     @property
     def ttl(self):

@@ -431,15 +431,26 @@ tinylfu_open(fc_store *s)
     return FC_OK;
 }
 
+FC_INLINE bool
+tinylfu_apart(uint64_t one, uint64_t other)
+{
+    return one / 2 >= other || other / 2 >= one;
+}
+
+/* Shadows of another order of magnitude are made anew; by weight not before the cache is full. */
 static void
 tinylfu_rebound(fc_store *s)
 {
-    window_set_share(s, tinylfu_of(s)->share);
+    tinylfu_state *t = tinylfu_of(s);
+    tinylfu_shadows *h = &t->shadows;
+    window_set_share(s, t->share);
     if (s->max_weight == UINT64_MAX) {
-        tinylfu_renew_shadows(s, s->max_entries);
+        if (tinylfu_apart(s->max_entries, h->entries)) {
+            tinylfu_renew_shadows(s, s->max_entries);
+        }
     }
-    else {
-        tinylfu_close_shadows(&tinylfu_of(s)->shadows); /* until it is full again */
+    else if (h->entries > 0 && tinylfu_apart(s->max_weight / h->rate, h->stores[0].max_weight)) {
+        tinylfu_close_shadows(h);
         tinylfu_mark_sampled(s);
     }
 }
