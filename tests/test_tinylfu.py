@@ -9,7 +9,8 @@ import pickle
 import random
 
 import pytest
-from test_golden import NUMBERS, TRACE
+from test_golden import NUMBERED as TRACE
+from test_golden import NUMBERS
 
 from frys_cache import FrysCache, MemoryCache
 from frys_cache._core import _fix_seeds

@@ -70,6 +70,22 @@ request(fc_store *s, uint32_t k)
     return put_in(s, &in, &at);
 }
 
+/* A request that goes by the table, for work that is long. */
+static inline int
+ask(fc_store *s, uint32_t k, uint64_t weight)
+{
+    const fc_incoming in = incoming_of(k, weight);
+    uint32_t tag = fc_store_tag(s, k), slot = fc_table_home(&s->table, tag), at;
+    for (; s->table.slots[slot].index != FC_NIL; slot = fc_table_next(&s->table, slot)) {
+        at = s->table.slots[slot].index;
+        if (s->slab.entries[at].key == number(k)) {
+            s->on_hit(s, at);
+            return 1;
+        }
+    }
+    return put_in(s, &in, &at);
+}
+
 /* The misses of a sequence of keys in an empty store. */
 static inline uint32_t
 misses_of(const fc_policy *policy, uint32_t max_entries, const uint32_t *keys, uint32_t count)

@@ -224,6 +224,31 @@ test_spare_is_never_the_victim(void)
     }
 }
 
+/* Catches a spare whose worth is added to the price of those that go, though it stays. */
+static void
+test_spare_has_no_price(void)
+{
+    const fc_limits limits = {.max_entries = FC_ENTRIES_MAX, .max_weight = 60};
+    fc_incoming in = incoming_of(2, 30);
+    bench b;
+    open_bounded(&b, &limits, 0.2);
+    for (uint32_t k = 1; k <= 6; k++) { /* all but 6 overflow */
+        put(&b, k, 10);
+    }
+    rate(&b, 2, 15);
+    rate(&b, 6, 3);
+    in.spare = place_of(&b.s, 2);
+    fc_store_reweigh(&b.s, in.spare, 30);
+    fc_store_reweigh(&b.s, place_of(&b.s, 6), 20);
+    fc_store_remove(&b.s, place_of(&b.s, 5), FC_DELETED);
+    CHECK(b.s.weight == 80); /* 6 would have to push out 1 and 3 */
+    CHECK(FC_WINDOW.victim(&b.s, &in) == place_of(&b.s, 1));
+    while (!fc_store_fits(&b.s, 0, 0)) {
+        fc_store_remove(&b.s, FC_WINDOW.victim(&b.s, &in), FC_EVICTED);
+    }
+    close_bench(&b);
+}
+
 /* Catches a share of nothing where there is one entry, or two, or three. */
 static void
 test_smallest_caches(void)
@@ -388,6 +413,7 @@ main(void)
     test_price_is_of_all_that_had_to_go();
     test_newcomer_heavier_than_the_window_stays_in_it();
     test_spare_is_never_the_victim();
+    test_spare_has_no_price();
     test_smallest_caches();
     test_changed_share_moves_few_at_a_time();
     test_protected_list_gives_way_to_a_larger_window();
