@@ -57,7 +57,7 @@ cdef extern from "Python.h":
     void PyMem_RawFree(void *block) noexcept nogil
 
 cdef enum:
-    SLICE = 1 << 17  # requests between two looks at signals: some milliseconds
+    STRETCH = 1 << 17  # requests between two looks at signals: some milliseconds
 
 # The policies without those names that stand for another one.
 SIMULATED = tuple([
@@ -304,7 +304,7 @@ cdef class _Trace:
             raise MemoryError
         try:
             while at < self.r.count:
-                to = min(self.r.count, at + SLICE)
+                to = min(self.r.count, at + STRETCH)
                 with nogil:
                     done = fc_simulation_run(&m, &self.r, at, to)
                 at = to
@@ -325,7 +325,7 @@ cdef class _Trace:
             raise MemoryError
         try:
             while at < self.r.count:
-                to = min(self.r.count, <size_t>at + SLICE)
+                to = min(self.r.count, <size_t>at + STRETCH)
                 with nogil:
                     done = fc_opt_run(&o, self.numbers, self.next, self.r.sizes, at, to)
                 at = to
@@ -349,7 +349,7 @@ cdef class _Trace:
             raise MemoryError
         try:
             while at < self.r.count:
-                to = min(self.r.count, at + SLICE)
+                to = min(self.r.count, at + STRETCH)
                 with nogil:
                     fc_stack_run(&k, self.numbers + at, to - at)
                 at = to

@@ -493,7 +493,7 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         """Recount everything; raise AssertionError where dict, order and bound disagree."""
         line = self._order.line
         assert len(line) == len(self._entries), "recount"
-        assert self._order.fits(line), "over its bound"
+        assert self._order.has_room([]), "over its bound"
         assert all(self._entries[entry.key] is entry for entry in line), "order and dict differ"
         assert line == sorted(line, key=_Fifo._standing), "out of order"
         assert self._depth or not self._events, "an event was not told"

@@ -27,7 +27,7 @@
 #ifndef FC_POLICY_TINYLFU_H
 #define FC_POLICY_TINYLFU_H
 
-#include "window.h"
+#include "shadows.h"
 
 /* A sketch that is halved too often forgets too soon. */
 #define TINYLFU_COUNTED_MIN 256
@@ -36,27 +36,10 @@
  * which halving that was. */
 #define TINYLFU_ADDED 15
 
-#define TINYLFU_SHARES 5
 #define TINYLFU_SHARE_FIRST 0.10 /* before the shadows know better */
-static const double TINYLFU_SHARE[TINYLFU_SHARES] = {0.01, 0.10, 0.40, 0.80, 0.99};
-/* A shadow has between so many entries and twice as many, by the size of the cache. */
-#define TINYLFU_SHADOW_MIN 32
-#define TINYLFU_SHADOW_MAX 256
-/* Sampled requests per shadow entry before the shadows are judged, as if it had 64 at least. */
-#define TINYLFU_JUDGED 4
-#define TINYLFU_JUDGED_MIN 64
 /* Weight of the newest period in a score, and by how much a share must beat the one in force. */
 #define TINYLFU_NEWEST 0.1
 #define TINYLFU_MARGIN 0.002
-
-typedef struct tinylfu_shadows {
-    fc_store stores[TINYLFU_SHARES];
-    window_state states[TINYLFU_SHARES];
-    uint32_t entries; /* that the cache had when they were made; 0: there are none */
-    uint32_t rate;    /* 1 in so many keys is in the sample; a power of two */
-    uint32_t period, seen;
-    uint32_t hits[TINYLFU_SHARES];
-} tinylfu_shadows;
 
 typedef struct tinylfu_state {
     window_state window; /* first: window.h finds it there */
@@ -68,9 +51,9 @@ typedef struct tinylfu_state {
     bool counted;    /* the newcomer with this hash already */
     int64_t hash;
     double share;       /* of the window */
-    double scores[TINYLFU_SHARES];
+    double scores[SHADOWS];
     uint32_t periods;
-    tinylfu_shadows shadows;
+    shadows_state shadows;
 } tinylfu_state;
 
 FC_INLINE tinylfu_state *
@@ -81,101 +64,24 @@ tinylfu_of(const fc_store *s)
 
 /* ---- shadows ------------------------------------------------------------------------------ */
 
-static void
-tinylfu_close_shadows(tinylfu_shadows *h)
-{
-    for (uint32_t i = 0; i < TINYLFU_SHARES; i++) {
-        if (h->stores[i].alloc != NULL) {
-            fc_store_free(&h->stores[i]);
-        }
-    }
-    memset(h, 0, sizeof *h);
-}
-
-FC_INLINE bool
-tinylfu_samples(const tinylfu_shadows *h, uint64_t mix)
-{
-    /* Bits that neither the block nor the counters come from: the upper ones of a product. */
-    return h->entries > 0 && ((mix * UINT64_C(0xD1342543DE82EF95)) >> 32 & (h->rate - 1)) == 0;
-}
-
-/* Make shadows of a cache of so many entries. */
-static int
-tinylfu_open_shadows(const fc_store *s, tinylfu_shadows *h, uint32_t entries)
-{
-    const tinylfu_state *t = tinylfu_of(s);
-    uint32_t least = entries / 16, size = entries;
-    fc_limits limits = {.max_weight = UINT64_MAX};
-    least = least < TINYLFU_SHADOW_MIN ? TINYLFU_SHADOW_MIN : least;
-    least = least > TINYLFU_SHADOW_MAX ? TINYLFU_SHADOW_MAX : least;
-    memset(h, 0, sizeof *h);
-    h->rate = 1;
-    while (size / 2 >= least) {
-        size /= 2;
-        h->rate *= 2;
-    }
-    h->period = TINYLFU_JUDGED * (size < TINYLFU_JUDGED_MIN ? TINYLFU_JUDGED_MIN : size);
-    limits.max_entries = size;
-    if (s->max_weight != UINT64_MAX) { /* more and lighter entries may come */
-        limits.max_weight = s->max_weight / h->rate;
-        limits.max_entries = 2 * size;
-    }
-    for (uint32_t i = 0; i < TINYLFU_SHARES; i++) {
-        fc_store *shadow = &h->stores[i];
-        if (fc_store_init(shadow, s->alloc, &FC_WINDOW, &limits, s->seed) != FC_OK ||
-            fc_store_prepare(shadow, limits.max_entries) != FC_OK) {
-            tinylfu_close_shadows(h);
-            return FC_NOMEM;
-        }
-        h->states[i].sketch = &t->sketch;
-        h->states[i].candidate = FC_NIL;
-        h->states[i].draw = t->window.draw;
-    }
-    h->entries = entries;
-    return FC_OK;
-}
-
-/* A shadow is asked for a key; whether it was there. */
-static bool
-tinylfu_ask_shadow(fc_store *shadow, const fc_incoming *in)
-{
-    uint32_t tag = fc_store_tag(shadow, in->hash), slot = fc_table_home(&shadow->table, tag);
-    for (; shadow->table.slots[slot].index != FC_NIL; slot = fc_table_next(&shadow->table, slot)) {
-        uint32_t at = shadow->table.slots[slot].index;
-        if (shadow->table.slots[slot].tag == tag && shadow->slab.entries[at].hash == in->hash) {
-            window_on_hit(shadow, at);
-            return true;
-        }
-    }
-    if (in->weight > shadow->max_weight) {
-        return false;
-    }
-    while (!fc_store_fits(shadow, 1, in->weight)) {
-        fc_store_remove(shadow, window_victim(shadow, in), FC_EVICTED);
-    }
-    fc_store_add(shadow, &FC_WINDOW, fc_table_free_slot(&shadow->table, tag), in);
-    return false;
-}
-
 /* Take the share whose shadow did best lately. */
 static void
 tinylfu_judge(fc_store *s)
 {
     tinylfu_state *t = tinylfu_of(s);
-    tinylfu_shadows *h = &t->shadows;
-    uint32_t best = 0, now = TINYLFU_SHARES;
+    shadows_state *h = &t->shadows;
+    uint32_t best = 0, now = SHADOWS;
     double newest = 1.0 / ++t->periods;
     newest = newest > TINYLFU_NEWEST ? newest : TINYLFU_NEWEST;
-    for (uint32_t i = 0; i < TINYLFU_SHARES; i++) {
+    for (uint32_t i = 0; i < SHADOWS; i++) {
         t->scores[i] += newest * ((double)h->hits[i] / h->seen - t->scores[i]);
         h->hits[i] = 0;
         best = t->scores[i] > t->scores[best] ? i : best;
-        now = TINYLFU_SHARE[i] == t->share ? i : now;
+        now = SHADOW_SHARE[i] == t->share ? i : now;
     }
     h->seen = 0;
-    if (t->periods == 1 || now == TINYLFU_SHARES ||
-        t->scores[best] > t->scores[now] + TINYLFU_MARGIN) {
-        t->share = TINYLFU_SHARE[best];
+    if (t->periods == 1 || now == SHADOWS || t->scores[best] > t->scores[now] + TINYLFU_MARGIN) {
+        t->share = SHADOW_SHARE[best];
         window_set_share(s, t->share);
     }
     t->watched = t->inserted ? FC_ENTRY_SAMPLED : 0;
@@ -186,11 +92,11 @@ tinylfu_judge(fc_store *s)
 FC_NOINLINE static void
 tinylfu_ask_shadows(fc_store *s, int64_t hash, uint64_t weight)
 {
-    tinylfu_shadows *h = &tinylfu_of(s)->shadows;
+    shadows_state *h = &tinylfu_of(s)->shadows;
     fc_incoming in = {.key = h, .value = h, .hash = hash, .weight = weight, .spare = FC_NIL};
-    for (uint32_t i = 0; i < TINYLFU_SHARES; i++) {
+    for (uint32_t i = 0; i < SHADOWS; i++) {
         h->stores[i].state = &h->states[i];
-        h->hits[i] += tinylfu_ask_shadow(&h->stores[i], &in);
+        h->hits[i] += shadows_ask_one(&h->stores[i], &in);
     }
     if (++h->seen >= h->period) {
         tinylfu_judge(s);
@@ -201,12 +107,12 @@ tinylfu_ask_shadows(fc_store *s, int64_t hash, uint64_t weight)
 static void
 tinylfu_mark_sampled(fc_store *s)
 {
-    const tinylfu_shadows *h = &tinylfu_of(s)->shadows;
+    const shadows_state *h = &tinylfu_of(s)->shadows;
     for (uint32_t at = fc_slab_live(&s->slab, FC_LISTS); at != FC_NIL;
          at = fc_slab_live(&s->slab, at + 1)) {
         fc_entry *e = &s->slab.entries[at];
         e->flags &= (uint8_t)~FC_ENTRY_SAMPLED;
-        if (tinylfu_samples(h, window_mix(s, e->hash))) {
+        if (shadows_sample(h, window_mix(s, e->hash))) {
             e->flags |= FC_ENTRY_SAMPLED;
         }
     }
@@ -217,15 +123,15 @@ static void
 tinylfu_renew_shadows(fc_store *s, uint32_t entries)
 {
     tinylfu_state *t = tinylfu_of(s);
-    tinylfu_shadows fresh;
-    if (tinylfu_open_shadows(s, &fresh, entries) != FC_OK) {
+    shadows_state fresh;
+    if (shadows_open(s, &fresh, entries) != FC_OK) {
         return;
     }
-    tinylfu_close_shadows(&t->shadows);
+    shadows_close(&t->shadows);
     t->shadows = fresh;
-    for (uint32_t i = 0; i < TINYLFU_SHARES; i++) {
+    for (uint32_t i = 0; i < SHADOWS; i++) {
         t->shadows.stores[i].state = &t->shadows.states[i];
-        window_set_share(&t->shadows.stores[i], TINYLFU_SHARE[i]);
+        window_set_share(&t->shadows.stores[i], SHADOW_SHARE[i]);
     }
     tinylfu_mark_sampled(s);
 }
@@ -288,7 +194,7 @@ tinylfu_on_add(fc_store *s, uint32_t at, const fc_incoming *in)
     fc_entry *e = &s->slab.entries[at];
     uint64_t mix = window_mix(s, in->hash);
     e->flags &= (uint8_t)~FC_ENTRY_SAMPLED;
-    if (tinylfu_samples(&t->shadows, mix)) {
+    if (shadows_sample(&t->shadows, mix)) {
         e->flags |= FC_ENTRY_SAMPLED;
     }
     if (in->memo != NULL) {
@@ -380,8 +286,8 @@ static void
 tinylfu_learn(fc_store *s, const fc_learned *learned)
 {
     window_of(s)->draw = learned->draw;
-    for (uint32_t i = 0; i < TINYLFU_SHARES; i++) {
-        if (learned->share == TINYLFU_SHARE[i]) {
+    for (uint32_t i = 0; i < SHADOWS; i++) {
+        if (learned->share == SHADOW_SHARE[i]) {
             tinylfu_of(s)->share = learned->share;
             window_set_share(s, learned->share);
         }
@@ -392,7 +298,7 @@ static void
 tinylfu_close(fc_store *s)
 {
     tinylfu_state *t = tinylfu_of(s);
-    tinylfu_close_shadows(&t->shadows);
+    shadows_close(&t->shadows);
     fc_sketch_free(&t->sketch, s->alloc);
     fc_alloc_release(s->alloc, t, sizeof *t);
 }
@@ -442,7 +348,7 @@ static void
 tinylfu_rebound(fc_store *s)
 {
     tinylfu_state *t = tinylfu_of(s);
-    tinylfu_shadows *h = &t->shadows;
+    shadows_state *h = &t->shadows;
     window_set_share(s, t->share);
     if (s->max_weight == UINT64_MAX) {
         if (tinylfu_apart(s->max_entries, h->entries)) {
@@ -450,7 +356,7 @@ tinylfu_rebound(fc_store *s)
         }
     }
     else if (h->entries > 0 && tinylfu_apart(s->max_weight / h->rate, h->stores[0].max_weight)) {
-        tinylfu_close_shadows(h);
+        shadows_close(h);
         tinylfu_mark_sampled(s);
     }
 }
@@ -472,7 +378,7 @@ tinylfu_check(const fc_store *s)
          at = fc_slab_live(&s->slab, at + 1)) {
         const fc_entry *e = &s->slab.entries[at];
         uint64_t mix = window_mix(s, e->hash);
-        if (tinylfu_samples(&t->shadows, mix) != ((e->flags & FC_ENTRY_SAMPLED) != 0)) {
+        if (shadows_sample(&t->shadows, mix) != ((e->flags & FC_ENTRY_SAMPLED) != 0)) {
             return "tinylfu: an entry that is wrongly in the sample, or out of it";
         }
         if (e->bits >> 4 == t->full >> 4 &&
@@ -480,7 +386,7 @@ tinylfu_check(const fc_store *s)
             return "tinylfu: an entry that has added more than the sketch says";
         }
     }
-    for (uint32_t i = 0; wrong == NULL && t->shadows.entries > 0 && i < TINYLFU_SHARES; i++) {
+    for (uint32_t i = 0; wrong == NULL && t->shadows.entries > 0 && i < SHADOWS; i++) {
         wrong = fc_store_check(&t->shadows.stores[i]) != NULL ? "tinylfu: a shadow is broken"
                                                               : NULL;
     }

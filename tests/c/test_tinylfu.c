@@ -300,7 +300,7 @@ test_marks_are_right_after_new_bounds(void)
         CHECK(tinylfu_of(&s)->shadows.entries == bound);
         CHECK(tinylfu_of(&s)->shadows.stores[0].max_entries ==
               bound / tinylfu_of(&s)->shadows.rate);
-        CHECK(tinylfu_of(&s)->shadows.stores[0].max_entries < 2 * TINYLFU_SHADOW_MAX);
+        CHECK(tinylfu_of(&s)->shadows.stores[0].max_entries < 2 * SHADOW_MAX);
         for (uint32_t k = 0; k < bound; k++) {
             ask(&s, k, 0);
         }
