@@ -47,8 +47,10 @@ def test_get_many_takes_any_iterable(make):
     cache.put_many({"a": 1, "b": 2})
     for keys in (["a", "b"], ("a", "b"), iter("ab"), "ab", {"a": 0, "b": 0}, (k for k in "ab")):
         assert cache.get_many(keys) == [1, 2]
-    assert cache.get_many(cache) == [1, 2]
-    assert cache.get_many(cache.keys()) == [1, 2]
+    for walk in (lambda: cache, cache.keys):
+        expected = list(cache.values())  # the order of victims, which reading may change
+        assert sorted(expected) == [1, 2]
+        assert cache.get_many(walk()) == expected
     assert cache.get_many([]) == []
     assert cache.get_many({"a"}) == [1]
 
@@ -119,7 +121,9 @@ def test_put_many_of_itself_changes_nothing(make):
     cache.update(cache)
     cache.put_many(cache.items())
     cache |= cache
-    assert list(cache.items()) == [("a", 1), ("b", 2), ("c", 3)]
+    assert dict(cache.items()) == {"a": 1, "b": 2, "c": 3}
+    if make.policy != "auto":  # where a second use moves an entry behind those of one use
+        assert list(cache) == ["a", "b", "c"]
     cache._check()
 
 
@@ -193,15 +197,20 @@ def test_batches_tell_events_in_their_order(make):
     listener = Recorder()
     cache = make(3, on_evict=listener)
     cache.put_many([("a", 1), ("b", 2), ("a", 3), ("c", 4), ("d", 5)])
-    first = "b" if make.policy != "fifo" else "a"
-    value = {"a": 3, "b": 2}
+    first = ({"a", "b", "c"} - set(cache)).pop()
+    assert make.policy in ("auto", "s3fifo") or first == ("a" if make.policy == "fifo" else "b")
+    other = "c" if "c" in cache else "b"
+    value = {"a": 3, "b": 2, "c": 4}
     assert listener.events == [
         ("a", 1, EvictionCause.REPLACED),
         (first, value[first], EvictionCause.EVICTED),
     ]
     listener.events.clear()
-    assert cache.delete_many(["d", "absent", "c"]) == 2
-    assert listener.events == [("d", 5, EvictionCause.DELETED), ("c", 4, EvictionCause.DELETED)]
+    assert cache.delete_many(["d", "absent", other]) == 2
+    assert listener.events == [
+        ("d", 5, EvictionCause.DELETED),
+        (other, value[other], EvictionCause.DELETED),
+    ]
 
 
 @every_kind

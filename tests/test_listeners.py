@@ -120,9 +120,11 @@ def test_listener_of_a_batch_runs_after_the_batch(make):
     seen = []
     cache = make(2, on_evict=lambda key, value, cause: seen.append(list(cache)))
     cache.put_many((number, number) for number in range(6))
-    assert seen == [[4, 5]] * 4
+    after = list(cache)
+    assert after == [4, 5] or (make.policy in ("auto", "s3fifo") and 5 in after)
+    assert seen == [after] * 4
     seen.clear()
-    cache.delete_many([4, 5])
+    cache.delete_many(after)
     assert seen == [[], []]
 
 
@@ -210,15 +212,19 @@ def test_listener_may_do_anything_to_the_cache(make):
 @every_kind
 def test_listener_that_raises_is_reported_counted_and_called_again(make, unraisable):
     """Catch a listener that is switched off by its first exception, or whose exception gets out."""
+    gone = []
 
     def fail(key, value, cause):
+        gone.append(key)
         raise LookupError("listener") if key % 2 else ZeroDivisionError
 
     cache = make(2, on_evict=fail)
     for number in range(6):
         cache[number] = number
     assert cache.stats().listener_errors == 4
-    assert unraisable == [ZeroDivisionError, LookupError] * 2
+    assert sorted([*gone, *cache]) == list(range(6))
+    assert make.policy in ("auto", "s3fifo") or gone == [0, 1, 2, 3]
+    assert unraisable == [LookupError if key % 2 else ZeroDivisionError for key in gone]
     cache.clear()
     assert cache.stats().listener_errors == 6
     assert len(cache) == 0

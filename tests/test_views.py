@@ -179,7 +179,8 @@ def test_iterator_lives_through_clear_and_eviction(make, walk):
     """Catch an iterator that follows a link into a freed entry."""
     for ruin in (
         lambda cache: cache.clear(),
-        lambda cache: cache.put_many((number, number) for number in range(100)),
+        # Each of them so often that it is worth more than what was there.
+        lambda cache: cache.put_many((number // 20, number) for number in range(2000)),
         lambda cache: [cache.popitem() for _ in range(len(cache))],
     ):
         cache = filled(make, bound=4)
