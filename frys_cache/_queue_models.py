@@ -1,7 +1,7 @@
 """Sieve, s3fifo and arc as ``ReferenceCache`` uses them: plain lists, and dicts for ghosts.
 
-Each shows its entries in ``line``, the next victim first, by doing to a twin of itself what would be
-done.  A ghost is the hash of a key.  An entry's ``uses`` are one more than its marks.
+Each shows its entries in ``line``, the next victim first, by doing to a twin of itself what would
+be done.  A ghost is the hash of a key.  An entry's ``uses`` are one more than its marks.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ class S3Fifo(_Queues):
         twin = copy.copy(self)
         entries = {copy.copy(entry): entry for part in self.lists for entry in part}
         twins = {entry: one for one, entry in entries.items()}
-        twin.lists = tuple([twins[entry] for entry in part] for part in self.lists)  # type: ignore[assignment]
-        twin.small, twin.main = twin.lists
+        twin.small, twin.main = ([twins[entry] for entry in part] for part in self.lists)
+        twin.lists = twin.small, twin.main
         gone = []
         while twin.small or twin.main:
             gone.append(twin.victim())
@@ -154,12 +154,10 @@ class S3Fifo(_Queues):
         return self.max_size is not None and _weight(self.small) >= self.share(self.max_size)
 
     def main_is_over(self) -> bool:
-        if self.max_entries is not None:
-            if len(self.main) > self.max_entries - self.share(self.max_entries):
-                return True
-        return self.max_size is not None and (
-            _weight(self.main) > self.max_size - self.share(self.max_size)
-        )
+        most, size = self.max_entries, self.max_size
+        if most is not None and len(self.main) > most - self.share(most):
+            return True
+        return size is not None and _weight(self.main) > size - self.share(size)
 
     def hit(self, entry: Any) -> None:
         entry.uses = min(entry.uses + 1, 4)
@@ -203,7 +201,8 @@ class Arc(_Queues):
         super().__init__(max_entries, max_size)
         self.whole = float(max_size if max_entries is None else max_entries)  # type: ignore[arg-type]
         self.target = 0.0
-        self.met: Any = None  # the newcomer that had a ghost, and in which list
+        self.met: Any = None  # the last newcomer, and in which list its ghost was
+        self.going = False  # what is removed next has been evicted
 
     @property
     def line(self) -> list[Any]:
@@ -256,15 +255,13 @@ class Arc(_Queues):
         return once if self.is_over(self.lists[0], equal) else again
 
     def evicted(self, entry: Any) -> None:
-        # It counts no longer when the ghosts are.
-        number = 0 if entry in self.lists[0] else 1
-        self.leave_ghost(number, entry)
-        self.gone = entry
+        self.leave_ghost(0 if entry in self.lists[0] else 1, entry)
+        self.going = True
 
     def remove(self, entry: Any) -> None:
         super().remove(entry)
-        if getattr(self, "gone", None) is entry:
-            self.gone = None
+        if self.going:  # it no longer counts when the ghosts are
+            self.going = False
             self.trim(1)
 
     def take_over(self, other: Any, copies: list[Any]) -> None:

@@ -302,7 +302,7 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
     def _walk(self, step: int = 1) -> Iterator[_Entry]:
         """Show what was there when the walk was made and still is."""
         with self._operation():
-            entries = self._order.line[::step]
+            entries: list[_Entry] = self._order.line[::step]
         return (entry for entry in entries if self._find(entry.key) is entry)
 
     def _find(self, key: Any) -> _Entry | None:

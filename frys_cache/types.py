@@ -70,8 +70,8 @@ class EvictionPolicy(enum.StrEnum):
     """GreedyDual-Size-Frequency: the one whose uses times cost is least for its bytes.  Right where
     entries differ much in size, or in what it costs to make them again."""
     SIEVE = "sieve"
-    """The oldest that was not used since a hand last came round.  Right where much is asked for once
-    and the rest stays popular, as on the web, and hits must cost least."""
+    """The oldest that was not used since a hand last came round.  Right where much is asked for
+    once and the rest stays popular, as on the web, and hits must cost least."""
     S3FIFO = "s3fifo"
     """What was not used twice while it was new, then the oldest not used lately.  Right where most
     keys come once, and in loops larger than the cache; hits cost least."""

@@ -1,7 +1,7 @@
 """Hit counts on ten public traces, beside those of two other programs with the same policies.
 
-One is a plain simulator that lies beside the traces, the other libcachesim, where it can be imported;
-elsewhere the counts that its version 0.3.5 gave stand here.
+One is a plain simulator that lies beside the traces, the other libcachesim, where it can be
+imported; elsewhere the counts that its version 0.3.5 gave stand here.
 """
 
 import ctypes
@@ -59,7 +59,7 @@ def load(shared):
     """Return a function that reads a trace: an array of uint32."""
 
     def read(name):
-        with open(shared / "traces" / f"{name}.npy.zst", "rb") as file:
+        with (shared / "traces" / f"{name}.npy.zst").open("rb") as file:
             data = zstandard.ZstdDecompressor().stream_reader(file).read()
         return np.ascontiguousarray(np.load(io.BytesIO(data), allow_pickle=False), np.uint32)
 
@@ -97,7 +97,7 @@ def test_hits_are_those_of_the_plain_simulator(name, load, plain):
 def counts_of(name, keys):
     """Return [(size, hits of arc, hits of s3fifo)]: what libcachesim gives, or has given."""
     try:
-        import libcachesim  # noqa: PLC0415 - it has no wheel for every version of Python
+        import libcachesim  # it has no wheel for every version of Python
     except ImportError:
         return COUNTS[name]
     record = [("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")]
