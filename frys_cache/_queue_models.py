@@ -1,281 +1,286 @@
-"""The policies with queues and ghosts as ``ReferenceCache`` has them: lists from old to young.
+"""Sieve, s3fifo and arc as ``ReferenceCache`` uses them: plain lists, and dicts for ghosts.
 
-They decide as csrc/policy/sieve.h, s3fifo.h and arc.h do, to the victim.  Cost: a walk over a list
-for nearly everything.
+Each shows its entries in ``line``, the next victim first, by doing to a twin of itself what would
+be done.  A ghost is the hash of a key.  An entry's ``uses`` are one more than its marks.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 __all__ = ["Arc", "S3Fifo", "Sieve"]
 
 
-class _Queues:
-    """Entries in two lists, each from old to young; an entry's rank says in which it is."""
-
-    def __init__(self, max_entries: int | None, max_size: int | None, seed: int = 0) -> None:
-        self.max_entries, self.max_size = max_entries, max_size
-        self.age = 0.0
-        self.lists: tuple[list[Any], list[Any]] = ([], [])
-        self.most = 0  # entries that there ever were at once
-
-    @property
-    def line(self) -> list[Any]:
-        """List the entries in the order in which they would be taken out, one by one."""
-        rest = type(self)(self.max_entries, self.max_size)
-        twins = {entry: replace(entry) for entry in self.both()}
-        rest.continue_from(self, twins)
-        originals = {twin: entry for entry, twin in twins.items()}
-        order = []
-        while rest.both():
-            order.append(rest.victim())
-            rest.remove(order[-1])
-        return [originals[twin] for twin in order]
-
-    def both(self) -> list[Any]:
-        return self.lists[0] + self.lists[1]
-
-    def continue_from(self, other: Any, twins: dict[Any, Any]) -> None:
-        """Take over all that decides who goes next."""
-        for mine, its in zip(self.lists, other.lists, strict=True):
-            mine[:] = [twins[entry] for entry in its]
-
-    def take_over(self, other: Any, copies: Iterable[Any]) -> None:
-        """Fill an empty one with copies of the other's entries, which come in its order."""
-        self.continue_from(other, dict(zip(other.line, copies, strict=True)))
-        self.most = len(self.both())
-
-    def rebound(self, max_entries: int | None, max_size: int | None) -> None:
-        """Take other bounds, within which all entries are."""
-        self.max_entries, self.max_size = max_entries, max_size
-        self.most = self.most if max_entries is None else min(self.most, max_entries)
-        self.trim(0)
-
-    def trim(self, more: int) -> None:
-        """Forget ghosts that are too many."""
-
-    def has_room(self, newcomers: Sequence[Any]) -> bool:
-        entries = [*self.both(), *newcomers]
-        if self.max_entries is not None and len(entries) > self.max_entries:
-            return False
-        return self.max_size is None or _weight(entries) <= self.max_size
-
-    def push(self, which: int, entry: Any) -> None:
-        """Move to the young end of a list."""
-        self.unlink(entry)
-        entry.rank = which
-        self.lists[which].append(entry)
-
-    def unlink(self, entry: Any) -> None:
-        for entries in self.lists:
-            entries[:] = [other for other in entries if other is not entry]
-
-    def add(self, entry: Any) -> None:
-        self.most = max(self.most, len(self.both()) + 1)
-        self.come(entry)
-
-    def come(self, entry: Any) -> None:
-        raise NotImplementedError
-
-    def hit(self, entry: Any) -> None:
-        raise NotImplementedError
-
-    def victim(self, spare: Any = None, newcomers: Sequence[Any] | None = None) -> Any:
-        raise NotImplementedError
-
-    def write(self, entry: Any) -> None:
-        self.hit(entry)
-
-    def remove(self, entry: Any) -> None:
-        self.unlink(entry)
-
-
-class Sieve(_Queues):
-    """A hand goes around the queue: list 0 is ahead of it, list 1 behind."""
-
-    def come(self, entry: Any) -> None:
-        entry.uses = 0
-        self.turn()
-        self.push(0, entry)
-
-    def turn(self) -> None:
-        """Go on to the oldest where the hand has come to the young end."""
-        if not self.lists[0]:
-            self.lists = (self.lists[1], self.lists[0])
-
-    def hit(self, entry: Any) -> None:
-        entry.uses = 1
-
-    def victim(self, spare: Any = None, newcomers: Sequence[Any] | None = None) -> Any:
-        while True:
-            self.turn()
-            entry = self.lists[0][0]
-            if entry is not spare:
-                if not entry.uses:
-                    return entry
-                entry.uses = 0
-            self.push(1, entry)
-
-
-class S3Fifo(_Queues):
-    """List 0 is the small queue, list 1 the main one."""
-
-    def __init__(self, max_entries: int | None, max_size: int | None, seed: int = 0) -> None:
-        super().__init__(max_entries, max_size, seed)
-        self.ghosts: list[Any] = []  # entries that have left the small queue
-        self.evicted = False
-        self.turn = False  # the small queue was chosen to give way, and has not yet
-
-    def continue_from(self, other: Any, twins: dict[Any, Any]) -> None:
-        super().continue_from(other, twins)
-        self.evicted = other.evicted
-        self.turn = other.turn
-
-    def take_over(self, other: Any, copies: Iterable[Any]) -> None:
-        super().take_over(other, copies)
-        self.turn = False
-
-    def small_is_full(self) -> bool:
-        small = self.lists[0]
-        if self.max_entries is not None and len(small) >= _tenth(self.max_entries):
-            return True
-        return self.max_size is not None and _weight(small) >= _tenth(self.max_size)
-
-    def main_is_over(self) -> bool:
-        main = self.lists[1]
-        if self.max_entries is not None:
-            if len(main) > self.max_entries - _tenth(self.max_entries):
-                return True
-        return self.max_size is not None and _weight(main) > self.max_size - _tenth(self.max_size)
-
-    def come(self, entry: Any) -> None:
-        known = _take(self.ghosts, entry)
-        self.turn = False
-        entry.uses = 0
-        self.push(int(known or (not self.evicted and self.small_is_full())), entry)
-        self.trim(0)
-
-    def trim(self, more: int) -> None:
-        while len(self.ghosts) > self.most * 9 // 10 + more:
-            del self.ghosts[0]
-
-    def hit(self, entry: Any) -> None:
-        entry.uses = min(entry.uses + 1, 3)
-
-    def remove(self, entry: Any) -> None:
-        super().remove(entry)
-        self.turn = False
-
-    def victim(self, spare: Any = None, newcomers: Sequence[Any] | None = None) -> Any:
-        while True:
-            small, main = (_oldest(entries, spare) for entries in self.lists)
-            self.turn = small is not None and (
-                main is None or self.turn or not self.main_is_over()
-            )
-            entry = small if self.turn else main
-            if entry.uses < (2 if self.turn else 1):
-                break
-            entry.uses = 0 if self.turn else entry.uses - 1
-            self.push(1, entry)
-        if spare is not None or newcomers is not None:  # it is evicted, not taken by name
-            self.evicted = True
-            if entry.rank == 0:
-                self.ghosts.append(entry)
-                self.trim(1)
-        return entry
-
-
-class Arc(_Queues):
-    """List 0 is T1, used once; list 1 is T2, used again."""
-
-    def __init__(self, max_entries: int | None, max_size: int | None, seed: int = 0) -> None:
-        super().__init__(max_entries, max_size, seed)
-        self.whole = float(max_entries if max_entries is not None else max_size or 0)
-        self.ghosts: tuple[list[Any], list[Any]] = ([], [])
-        self.target = 0.0
-        self.newcomer: Any = None  # that had a ghost,
-        self.again = False  # in B2
-
-    def continue_from(self, other: Any, twins: dict[Any, Any]) -> None:
-        super().continue_from(other, twins)
-        self.target = other.target
-
-    def rebound(self, max_entries: int | None, max_size: int | None) -> None:
-        whole = float(max_entries if max_entries is not None else max_size or 0)
-        self.target, self.whole = self.target / self.whole * whole, whole
-        super().rebound(max_entries, max_size)
-
-    def meet(self, entry: Any) -> bool:
-        """Learn from the ghost of a newcomer, once; tell whether it had one."""
-        if self.newcomer is not entry:
-            counts = [len(ghosts) for ghosts in self.ghosts]
-            for which in (0, 1):
-                if _take(self.ghosts[which], entry):
-                    step = max(counts[1 - which] / counts[which], 1.0)
-                    if self.max_entries is None:
-                        step *= max(entry.weight, 1)
-                    target = self.target + (-step if which else step)
-                    self.target = min(max(target, 0.0), self.whole)
-                    self.newcomer, self.again = entry, which == 1
-        return self.newcomer is entry
-
-    def come(self, entry: Any) -> None:
-        self.push(int(self.meet(entry)), entry)
-        self.newcomer = None
-        self.trim(0)
-
-    def trim(self, more: int) -> None:
-        first, second = self.ghosts
-        while first and len(self.lists[0]) + len(first) > self.most:
-            del first[0]
-        while len(first) + len(second) > self.most + more:
-            del (second or first)[0]
-
-    def hit(self, entry: Any) -> None:
-        self.push(1, entry)
-
-    def once_is_over(self, equal: bool) -> bool:
-        once = self.lists[0]
-        size = _weight(once) if self.max_entries is None else len(once)
-        if size > self.target or (equal and size == self.target):
-            return True
-        if self.max_entries is None or self.max_size is None:
-            return False
-        return _weight(once) > self.target / self.whole * float(self.max_size)
-
-    def victim(self, spare: Any = None, newcomers: Sequence[Any] | None = None) -> Any:
-        equal = bool(newcomers and self.meet(newcomers[0]) and self.again)
-        once, again = (_oldest(entries, spare) for entries in self.lists)
-        if once is None or again is None:
-            victim = again if once is None else once
-        else:
-            victim = once if self.once_is_over(equal) else again
-        if spare is not None or newcomers is not None:  # it is evicted, not taken by name
-            self.unlink(victim)
-            self.ghosts[int(victim.rank)].append(victim)
-            self.trim(1)
-        return victim
-
-
-def _tenth(whole: int) -> int:
-    return max(whole // 10, 1)
+def _first(entries: Iterable[Any], spare: Any) -> Any:
+    return next((entry for entry in entries if entry is not spare), None)
 
 
 def _weight(entries: Iterable[Any]) -> int:
     return sum(entry.weight for entry in entries)
 
 
-def _oldest(entries: list[Any], spare: Any) -> Any:
-    return next((entry for entry in entries if entry is not spare), None)
+class _Queues:
+    """Hold some lists of entries, each from old to young, and the ghosts of what was evicted."""
+
+    def __init__(self, max_entries: int | None, max_size: int | None, seed: int = 0) -> None:
+        self.max_entries, self.max_size = max_entries, max_size
+        self.lists: tuple[list[Any], list[Any]] = ([], [])
+        self.ghosts: tuple[dict[int, None], dict[int, None]] = ({}, {})
+        self.most = 0  # entries that there were at one time
+        self.age = 0.0
+
+    @property
+    def line(self) -> list[Any]:
+        raise NotImplementedError
+
+    def has_room(self, newcomers: Sequence[Any]) -> bool:
+        entries = [*self.lists[0], *self.lists[1], *newcomers]
+        if self.max_entries is not None and len(entries) > self.max_entries:
+            return False
+        return self.max_size is None or _weight(entries) <= self.max_size
+
+    def rebound(self, max_entries: int | None, max_size: int | None) -> None:
+        """Take other bounds, within which all entries are."""
+        self.max_entries, self.max_size = max_entries, max_size
+        self.trim(0)
+
+    def trim(self, more: int) -> None:
+        """Forget ghosts that are too many."""
+
+    def limit(self) -> int:
+        return self.most if self.max_entries is None else min(self.most, self.max_entries)
+
+    def append(self, number: int, entry: Any) -> None:
+        self.lists[number].append(entry)
+        self.most = max(self.most, sum(map(len, self.lists)))
+
+    def move(self, source: int, target: int, entry: Any) -> None:
+        self.lists[source].remove(entry)
+        self.lists[target].append(entry)
+
+    def write(self, entry: Any) -> None:
+        self.hit(entry)
+
+    def hit(self, entry: Any) -> None:
+        raise NotImplementedError
+
+    def evicted(self, entry: Any) -> None:
+        """Take note that the bound pushes this out, right before it is removed."""
+
+    def remove(self, entry: Any) -> None:
+        self.lists[0 if entry in self.lists[0] else 1].remove(entry)
+
+    def leave_ghost(self, number: int, entry: Any) -> None:
+        hashed = hash(entry.key)
+        for ghosts in self.ghosts:
+            ghosts.pop(hashed, None)
+        self.ghosts[number][hashed] = None
+
+    def forget(self, number: int) -> None:
+        del self.ghosts[number][next(iter(self.ghosts[number]))]
+
+    def take_over(self, other: Any, copies: list[Any]) -> None:
+        """Become a copy that has no ghosts; the copies are in the order of the other's line."""
+        twins = dict(zip(other.line, copies, strict=True))
+        for mine, theirs in zip(self.lists, other.lists, strict=True):
+            mine[:] = [twins[entry] for entry in theirs]
+        self.most = len(copies)
 
 
-def _take(ghosts: list[Any], entry: Any) -> bool:
-    """Take the ghost of a key out; tell whether there was one."""
-    for at, ghost in enumerate(ghosts):
-        if ghost.key == entry.key:
-            del ghosts[at]
+class Sieve(_Queues):
+    """One queue and a hand; the lists are what is ahead of the hand and what is behind it."""
+
+    @property
+    def line(self) -> list[Any]:
+        ring = [*self.lists[0], *self.lists[1]]
+        return sorted(ring, key=lambda entry: int(entry.uses))  # 1 or 2
+
+    def turn(self) -> None:
+        if not self.lists[0]:
+            self.lists = self.lists[1], self.lists[0]
+
+    def add(self, entry: Any) -> None:
+        self.turn()
+        self.append(0, entry)
+
+    def hit(self, entry: Any) -> None:
+        entry.uses = 2
+
+    def victim(self, spare: Any = None, newcomers: Sequence[Any] = ()) -> Any:
+        while True:
+            self.turn()
+            entry = self.lists[0][0]
+            if entry is not spare:
+                if entry.uses == 1:
+                    return entry
+                entry.uses = 1
+            self.move(0, 1, entry)
+
+
+class S3Fifo(_Queues):
+    """A small queue, a main queue, and the ghosts of what went out of small."""
+
+    def __init__(self, max_entries: int | None, max_size: int | None, seed: int = 0) -> None:
+        super().__init__(max_entries, max_size)
+        self.small, self.main = self.lists
+        self.begun = False  # to evict
+        self.sifting = False  # small has been chosen to give way, and has not yet
+
+    @property
+    def line(self) -> list[Any]:
+        twin = copy.copy(self)
+        entries = {copy.copy(entry): entry for part in self.lists for entry in part}
+        twins = {entry: one for one, entry in entries.items()}
+        twin.small, twin.main = ([twins[entry] for entry in part] for part in self.lists)
+        twin.lists = twin.small, twin.main
+        gone = []
+        while twin.small or twin.main:
+            gone.append(twin.victim())
+            twin.remove(gone[-1])
+        return [entries[entry] for entry in gone]
+
+    def share(self, of: int) -> int:
+        return max(1, of // 10)
+
+    def add(self, entry: Any) -> None:
+        to_main = not self.begun and self.small_is_full()
+        if hash(entry.key) in self.ghosts[0]:
+            del self.ghosts[0][hash(entry.key)]
+            to_main = True
+        self.append(to_main, entry)
+        self.sifting = False
+        self.trim(0)
+
+    def trim(self, more: int) -> None:
+        while len(self.ghosts[0]) > self.limit() * 9 // 10 + more:
+            self.forget(0)
+
+    def small_is_full(self) -> bool:
+        if self.max_entries is not None and len(self.small) >= self.share(self.max_entries):
             return True
-    return False
+        return self.max_size is not None and _weight(self.small) >= self.share(self.max_size)
+
+    def main_is_over(self) -> bool:
+        most, size = self.max_entries, self.max_size
+        if most is not None and len(self.main) > most - self.share(most):
+            return True
+        return size is not None and _weight(self.main) > size - self.share(size)
+
+    def hit(self, entry: Any) -> None:
+        entry.uses = min(entry.uses + 1, 4)
+
+    def victim(self, spare: Any = None, newcomers: Sequence[Any] = ()) -> Any:
+        while True:
+            small, main = _first(self.small, spare), _first(self.main, spare)
+            self.sifting = small is not None and (
+                main is None or self.sifting or not self.main_is_over()
+            )
+            if not self.sifting and main.uses == 1:
+                return main
+            if not self.sifting:
+                main.uses -= 1
+                self.move(1, 1, main)
+            elif small.uses <= 2:
+                return small
+            else:
+                small.uses = 1
+                self.move(0, 1, small)
+
+    def evicted(self, entry: Any) -> None:
+        self.begun = True
+        if entry in self.small:
+            self.leave_ghost(0, entry)
+            self.trim(1)
+
+    def remove(self, entry: Any) -> None:
+        super().remove(entry)
+        self.sifting = False
+
+    def take_over(self, other: Any, copies: list[Any]) -> None:
+        super().take_over(other, copies)
+        self.begun = other.begun
+
+
+class Arc(_Queues):
+    """What was used once, what was used again, a ghost list of each, and a target for the first."""
+
+    def __init__(self, max_entries: int | None, max_size: int | None, seed: int = 0) -> None:
+        super().__init__(max_entries, max_size)
+        self.whole = float(max_size if max_entries is None else max_entries)  # type: ignore[arg-type]
+        self.target = 0.0
+        self.met: Any = None  # the last newcomer, and in which list its ghost was
+        self.going = False  # what is removed next has been evicted
+
+    @property
+    def line(self) -> list[Any]:
+        once, again = self.lists
+        count = next((n for n in range(len(once)) if not self.is_over(once[n:], False)), len(once))
+        return [*once[:count], *again, *once[count:]]
+
+    def is_over(self, once: list[Any], equal: bool) -> bool:
+        size = _weight(once) if self.max_entries is None else len(once)
+        if size > self.target or (equal and size == self.target):
+            return True
+        if self.max_entries is None or self.max_size is None:
+            return False
+        return _weight(once) > self.target / self.whole * self.max_size
+
+    def rebound(self, max_entries: int | None, max_size: int | None) -> None:
+        whole = float(max_size if max_entries is None else max_entries)  # type: ignore[arg-type]
+        self.target, self.whole = self.target / self.whole * whole, whole
+        super().rebound(max_entries, max_size)
+
+    def meet(self, entry: Any) -> int | None:
+        """Learn from the newcomer's ghost, once; return which list it was in, or None."""
+        if self.met is None or self.met[0] is not entry:
+            hashed = hash(entry.key)
+            number = next((n for n in (0, 1) if hashed in self.ghosts[n]), None)
+            self.met = (entry, number)
+            if number is not None:
+                step = max(1.0, len(self.ghosts[1 - number]) / len(self.ghosts[number]))
+                if self.max_entries is None:
+                    step *= max(1, entry.weight)
+                self.target += -step if number else step
+                self.target = min(max(self.target, 0.0), self.whole)
+                del self.ghosts[number][hashed]
+        return self.met[1]  # type: ignore[no-any-return]
+
+    def add(self, entry: Any) -> None:
+        self.append(self.meet(entry) is not None, entry)
+        self.met = None
+        self.trim(0)
+
+    def trim(self, more: int) -> None:
+        while self.ghosts[0] and len(self.lists[0]) + len(self.ghosts[0]) > self.limit():
+            self.forget(0)
+        while len(self.ghosts[0]) + len(self.ghosts[1]) > self.limit() + more:
+            self.forget(1 if self.ghosts[1] else 0)
+
+    def hit(self, entry: Any) -> None:
+        self.move(0 if entry in self.lists[0] else 1, 1, entry)
+
+    def victim(self, spare: Any = None, newcomers: Sequence[Any] = ()) -> Any:
+        once, again = (_first(part, spare) for part in self.lists)
+        equal = bool(newcomers) and self.meet(newcomers[0]) == 1
+        if once is None or again is None:
+            return again if once is None else once
+        return once if self.is_over(self.lists[0], equal) else again
+
+    def evicted(self, entry: Any) -> None:
+        self.leave_ghost(0 if entry in self.lists[0] else 1, entry)
+        self.going = True
+
+    def remove(self, entry: Any) -> None:
+        super().remove(entry)
+        if self.going:  # it no longer counts when the ghosts are
+            self.going = False
+            self.trim(1)
+
+    def take_over(self, other: Any, copies: list[Any]) -> None:
+        super().take_over(other, copies)
+        share = other.target / other.whole
+        self.target = share * self.whole
+        if (whole := float(int(self.target + 0.5))) / self.whole == share:
+            self.target = whole

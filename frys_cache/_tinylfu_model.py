@@ -382,6 +382,9 @@ class TinyLfu:
         if self.max_size is not None:
             self.main.demote()
 
+    def evicted(self, entry: Any) -> None:
+        """Take note that the bound pushes this out: here, nothing to do."""
+
     def remove(self, entry: Any) -> None:
         self.main.remove(entry)
 

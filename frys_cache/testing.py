@@ -98,6 +98,10 @@ class _Fifo:
     def take_over(self, other: _Fifo, copies: list[_Entry]) -> None:
         self.line, self.ticks, self.age = copies, other.ticks, other.age
 
+    def evicted(self, entry: _Entry) -> None:
+        """Take note that the bound pushes this out, right before it is removed."""
+        self.age = max(self.age, entry.rank)
+
     def remove(self, entry: _Entry) -> None:
         del self.line[bisect_left(self.line, self._standing(entry), key=self._standing)]
 
@@ -306,9 +310,12 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
     def _make_room(self, newcomers: list[_Entry], spare: _Entry | None = None) -> None:
         while not self._order.has_room(newcomers):
             victim = self._order.victim(spare, newcomers)
-            self._order.age = max(self._order.age, victim.rank)
-            self._counts["evictions"] += 1
-            self._remove(victim, EvictionCause.EVICTED)
+            self._evict(victim)
+
+    def _evict(self, victim: _Entry) -> None:
+        self._order.evicted(victim)
+        self._counts["evictions"] += 1
+        self._remove(victim, EvictionCause.EVICTED)
 
     def _remove(self, entry: _Entry, cause: EvictionCause) -> None:
         del self._entries[entry.key]

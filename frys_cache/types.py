@@ -77,8 +77,8 @@ class EvictionPolicy(enum.StrEnum):
     than what would go for it.  Right nearly everywhere, most of all where some keys stay popular
     while scans or loops pass through."""
     SIEVE = "sieve"
-    """The oldest that was not used since a hand last came round.  Right where much is asked for once
-    and the rest stays popular, as on the web, and hits must cost least."""
+    """The oldest that was not used since a hand last came round.  Right where much is asked for
+    once and the rest stays popular, as on the web, and hits must cost least."""
     S3FIFO = "s3fifo"
     """What was not used twice while it was new, then the oldest not used lately.  Right where most
     keys come once, and in loops larger than the cache; hits cost least."""

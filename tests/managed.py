@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from frys_cache.errors import ConfigurationError
 from frys_cache.testing import ReferenceCache, _seconds, _weight
-from frys_cache.types import DEFAULT, EvictionCause
+from frys_cache.types import DEFAULT
 
 
 class ManagedReference(ReferenceCache):
@@ -43,10 +43,7 @@ class ManagedReference(ReferenceCache):
         with self._operation():
             order = self._order
             while self.is_over(entries, size):
-                victim = order.victim(None, [])
-                order.age = max(order.age, victim.rank)
-                self._counts["evictions"] += 1
-                self._remove(victim, EvictionCause.EVICTED)
+                self._evict(order.victim())
             order.rebound(entries, size)
         self._bounds = (entries, size, *self._bounds[2:])
         self._options |= {"max_entries": entries, "max_size_bytes": size}

@@ -61,7 +61,7 @@ def test_expired_key_put_again_is_new(policy, clock):
     clock.advance(3)
     assert cache.add("a", 3)
     assert events == [("a", 1, EvictionCause.EXPIRED)]
-    assert list(cache) == ["b", "a"]
+    assert list(cache) == (["a", "b"] if policy == "s3fifo" else ["b", "a"])  # b is in main
     assert cache.stats().expirations == 1
     assert cache.setdefault("c", 4) == 4
     clock.advance(5)

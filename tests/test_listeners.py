@@ -121,7 +121,7 @@ def test_listener_of_a_batch_runs_after_the_batch(make):
     cache = make(2, on_evict=lambda key, value, cause: seen.append(list(cache)))
     cache.put_many((number, number) for number in range(6))
     after = list(cache)
-    assert after == [4, 5] or (make.policy == "auto" and 5 in after)
+    assert after == [4, 5] or (make.policy in ("auto", "s3fifo") and 5 in after)
     assert seen == [after] * 4
     seen.clear()
     cache.delete_many(after)
@@ -223,7 +223,7 @@ def test_listener_that_raises_is_reported_counted_and_called_again(make, unraisa
         cache[number] = number
     assert cache.stats().listener_errors == 4
     assert sorted([*gone, *cache]) == list(range(6))
-    assert make.policy == "auto" or gone == [0, 1, 2, 3]
+    assert make.policy in ("auto", "s3fifo") or gone == [0, 1, 2, 3]
     assert unraisable == [LookupError if key % 2 else ZeroDivisionError for key in gone]
     cache.clear()
     assert cache.stats().listener_errors == 6

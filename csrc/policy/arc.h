@@ -215,15 +215,14 @@ arc_learned(const fc_store *s, fc_learned *learned)
     learned->share = arc_of(s)->target / arc_of(s)->whole;
 }
 
-/* A whole number stays one. */
+/* A whole number stays one.  A share may come from a pickle that somebody has changed. */
 static void
 arc_learn(fc_store *s, const fc_learned *learned)
 {
     arc_state *a = s->state;
-    double target = learned->share * a->whole, whole;
-    target = target > 0 ? target < a->whole ? target : a->whole : 0; /* NaN: 0 */
-    whole = (double)(uint64_t)(target + 0.5);
-    a->target = whole / a->whole == learned->share ? whole : target;
+    double share = learned->share > 0 ? learned->share < 1 ? learned->share : 1 : 0; /* NaN: 0 */
+    double target = share * a->whole, near = (double)(uint64_t)(target + 0.5);
+    a->target = near / a->whole == share ? near : target;
 }
 
 /* The target stays the same share. */

@@ -9,7 +9,7 @@
  * need for cache eviction", SOSP 2023).
  *
  * Cost: a hit O(1), of which most store nothing; an eviction O(1) amortized, as each step is paid by
- * a hit; 26 bytes per entry for the ghosts.  Right where most of what comes is not asked for again.
+ * a hit; 28 bytes per entry for the ghosts.  Right where most of what comes is not asked for again.
  * Where an entry is used once more, and that late, slru or arc keep more.
  *
  * The paper leaves choices.  Taken are those of libCacheSim since 2024, and counts on traces agree

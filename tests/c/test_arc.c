@@ -3,6 +3,8 @@
 
 #include "queues.h"
 
+#include <math.h>
+
 /* held[0] is T1, held[1] T2, ghosts[0] B1, ghosts[1] B2. */
 static bool
 by_weight(const fc_limits *limits)
@@ -193,6 +195,12 @@ test_target_is_a_share_of_the_bound(void)
     s.policy->rebound(&s);
     CHECK(state->target == 2.5);
     CHECK_WHOLE(fc_store_check(&s));
+    for (uint32_t i = 0; i < 4; i++) { /* shares that nobody has had */
+        static const double shares[] = {(double)NAN, -1, 2, (double)INFINITY};
+        learned.share = shares[i];
+        fc_store_learn(&s, &learned);
+        CHECK(state->target == (i < 2 ? 0 : 10));
+    }
     for (uint32_t bound = 1; bound < 100; bound++) {
         s.max_entries = bound;
         s.policy->rebound(&s);
