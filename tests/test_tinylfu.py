@@ -9,6 +9,7 @@ import pickle
 import random
 
 import pytest
+from conftest import SOAK
 from test_golden import NUMBERED as TRACE
 from test_golden import NUMBERS
 
@@ -40,14 +41,12 @@ def weigh(key, value):
 @pytest.mark.parametrize(
     ("entries", "size", "heard", "periods"),
     [
-        (1, None, False, 150),
-        (2, None, True, 150),
-        (7, None, False, 150),
-        (50, None, True, 150),
-        (300, None, False, 20),
-        (None, 6, True, 10),
-        (None, 600, False, 50),
-        (100, 600, True, 5),
+        (1, None, False, 30),
+        (7, None, True, 30),
+        (50, None, False, 30),
+        (300, None, True, 4),
+        (None, 600, False, 10),
+        (100, 600, True, 1),
     ],
 )
 def test_long_work_is_that_of_the_model(entries, size, heard, periods):
@@ -61,7 +60,8 @@ def test_long_work_is_that_of_the_model(entries, size, heard, periods):
     halve = model._order.sketch.halve
     model._order.sketch.halve = lambda: (halvings.append(1), halve())
     dice = random.Random(5)
-    for step, key in enumerate(TRACE + TRACE[:10_000]):
+    requests = TRACE + TRACE[:10_000] if SOAK else TRACE[:15_000]
+    for step, key in enumerate(requests):
         found = cache.get(key)
         assert found == model.get(key), step
         if found is None or step % 50 == 0:
@@ -77,7 +77,7 @@ def test_long_work_is_that_of_the_model(entries, size, heard, periods):
     assert cache.stats().hits == model.stats().hits
     learned = state(cache)[0]["learned"]
     assert learned == (model._order.main.draw, model._order.main.share)
-    assert len(halvings) > 5
+    assert halvings
     assert model._order.periods > periods
 
 
