@@ -1,13 +1,14 @@
-"""The views of ``ReferenceCache``: they show what its walk over the entries gives."""
+"""What ``ReferenceCache`` shows of its entries: views, and the data in a key or a value."""
 
 from __future__ import annotations
 
+import sys
 from collections import abc
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any
 
-__all__ = ["Items", "Keys", "Values"]
+__all__ = ["Items", "Keys", "Values", "payload"]
 
 
 class _View:
@@ -36,3 +37,14 @@ class Values(_View, abc.ValuesView[Any]):
 
 class Items(_View, abc.ItemsView[Any, Any]):
     _of = attrgetter("key", "value")
+
+
+def payload(thing: Any) -> int:
+    """Tell the bytes of data in a key or a value."""
+    if type(thing) in (bytes, bytearray):
+        return len(thing)
+    if type(thing) is str:
+        widest = max(map(ord, thing), default=0)
+        return len(thing) * (1 if widest <= 0xFF else 2 if widest <= 0xFFFF else 4)
+    nbytes = getattr(thing, "nbytes", None)
+    return nbytes if type(nbytes) is int and nbytes >= 0 else sys.getsizeof(thing)

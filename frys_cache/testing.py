@@ -2,16 +2,13 @@
 
 ``ReferenceCache`` is the model that ``MemoryCache`` is compared with, method by method: the same
 entries, victim order, events and counters.  It is a dict of entries and one small policy object
-that sorts them: one line by rank, not lists and heaps as fast caches have, so that a policy is
-little more than its rank.  Cost: some 400 bytes per entry, some microseconds a call, and with
-deadlines or bytes a walk over all.  Not safe against threads, nor a key's ``__eq__`` that uses the
-same cache: it must be plain to see what the right answer is, and only that.
+that sorts them: one line by rank, so that a policy is little more than its rank.  Cost: some 400
+bytes per entry, microseconds a call.  Not safe against threads: it must be plain to see.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from bisect import bisect_left, insort
 from collections import Counter, abc, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +19,7 @@ from operator import attrgetter
 from typing import Any
 
 from frys_cache._queue_models import Arc, S3Fifo, Sieve
-from frys_cache._reference_views import Items, Keys, Values
+from frys_cache._reference_views import Items, Keys, Values, payload
 from frys_cache._tinylfu_model import TinyLfu
 from frys_cache.errors import ConfigurationError, ValueTooLarge
 from frys_cache.types import DEFAULT, MISSING, CacheInfo, CacheStats, Default, EvictionCause
@@ -155,9 +152,8 @@ class _Slru(_Lru):
     def _demote(self) -> None:
         protected = self.line[bisect_left(self.line, 1, key=attrgetter("rank")) :]
         while not self.fits(protected, 4):
-            oldest = protected.pop(0)
-            oldest.uses = 0  # a newcomer again
-            super().hit(oldest)
+            protected[0].uses = 0  # a newcomer again
+            super().hit(protected.pop(0))
 
 
 class _Size(_Lru):
@@ -169,17 +165,6 @@ class _Size(_Lru):
 
 _POLICIES: dict[str, Any] = {"fifo": _Fifo, "lfu": _Lfu, "lru": _Lru, "size": _Size, "slru": _Slru}
 _POLICIES |= {"sieve": Sieve, "s3fifo": S3Fifo, "arc": Arc, "auto": TinyLfu, "tinylfu": TinyLfu}
-
-
-def _payload(thing: Any) -> int:
-    """Tell the bytes of data in a key or a value."""
-    if type(thing) in (bytes, bytearray):
-        return len(thing)
-    if type(thing) is str:
-        widest = max(map(ord, thing), default=0)
-        return len(thing) * (1 if widest <= 0xFF else 2 if widest <= 0xFFFF else 4)
-    nbytes = getattr(thing, "nbytes", None)
-    return nbytes if type(nbytes) is int and nbytes >= 0 else sys.getsizeof(thing)
 
 
 def _weight(entries: Iterable[_Entry]) -> int:
@@ -240,7 +225,7 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         self.maxsize = max_size_bytes if max_entries is None else max_entries
         self._options: dict[str, Any] = {**bounds, "policy": policy, "ttl": ttl, "idle": idle}
         self._options |= {"sizeof": sizeof, "clock": clock or FakeClock(), "seed": seed}
-        self._sizeof = sizeof or (lambda key, value: _payload(key) + _payload(value))
+        self._sizeof = sizeof or (lambda key, value: payload(key) + payload(value))
         self._on_evict = on_evict
         self._clock: Callable[[], float] = self._options["clock"]
         self._timed = self._idle < math.inf  # whether an entry can have expired
@@ -491,9 +476,10 @@ class ReferenceCache(abc.MutableMapping[Any, Any]):
         return CacheInfo(self._counts["hits"], self._counts["misses"], self.maxsize, self.currsize)
 
     def stats(self) -> CacheStats:
-        size = sum(_payload(key) + _payload(value) for key, value in self.items())
-        if self._order.max_size is not None:
-            size = _weight(self._order.line)
+        by_bytes = self._order.max_size is not None
+        size = sum(
+            e.weight if by_bytes else payload(e.key) + payload(e.value) for e in self._walk()
+        )
         return CacheStats(entries=len(self), total_size=size, **self._counts)
 
     def _check(self) -> None:

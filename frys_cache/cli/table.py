@@ -89,7 +89,7 @@ def make(study: Study, *, with_share: bool) -> Table:
         table.add_column("of all", justify="right", no_wrap=True, style="dim")
     for policy in study.policies:
         style = "dim" if policy == OPT else None
-        table.add_column(f"{policy} ", justify="right", no_wrap=True, style=style)
+        table.add_column(policy, justify="right", no_wrap=True, style=style)
     for size in study.sizes:
         best = study.best_at(size)
         cells = [amount(size, study.source.in_bytes)]
@@ -108,7 +108,7 @@ def show(study: Study, console: Console) -> None:
     console.print(Text(f"{study.source.name}: {heading(study)}", style="bold"))
     console.print()
     table = make(study, with_share=True)
-    if console.measure(table).minimum > console.width:
+    if console.measure(table, options=console.options.update(width=1000)).maximum > console.width:
         table = make(study, with_share=False)
     console.print(table)
     console.print(Text(caption(study), style="dim"))
