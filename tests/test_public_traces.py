@@ -136,6 +136,16 @@ def test_auto_comes_near_to_what_is_possible(load):
     assert max(means, key=means.get) == "auto", means
 
 
+@pytest.mark.parametrize(
+    ("room", "least"), [(2_033_711, 16.7), (20_337_116, 17.8), (203_371_161, 28.4)]
+)
+def test_size_finds_what_is_small_and_often_used(room, least, load):
+    """Catch ranks that weigh uses or bytes wrongly: a tenth of a percent, one, ten of all bytes."""
+    keys, sizes = load("cpio"), load("cpio.sizes")
+    result = simulate(keys, policy="size", sizes=sizes, max_size_bytes=room)
+    assert 100 * result.hit_ratio >= least
+
+
 @pytest.mark.parametrize(("skew", "held"), [(1.1, 10_000), (1.2, 5_000)])
 def test_auto_hits_19_of_20_once_warm(skew, held):
     """Catch a promise of the hit ratio that is not kept: Zipf over 20,000 keys."""
