@@ -246,15 +246,14 @@ fc_opt_evict(fc_opt *o, uint32_t now)
 FC_INLINE int
 fc_opt_request(fc_opt *o, uint32_t key, uint32_t next, uint64_t weight, uint32_t now)
 {
-    bool hit = o->place[key] != FC_NIL, heavy = o->weighed && weight > o->max_weight;
+    bool hit = o->place[key] != FC_NIL;
     if (hit) {
-        fc_opt_remove(o, key); /* it comes again: now */
-    }
-    if (hit && !heavy) {
         o->hits++;
         o->hit_weight += weight;
+        weight = o->weighed ? o->weights[key] : weight; /* as it was stored */
+        fc_opt_remove(o, key); /* it comes again: now */
     }
-    if (heavy || (o->weighed && next == FC_NIL)) {
+    if (o->weighed && (weight > o->max_weight || next == FC_NIL)) {
         return FC_OK;
     }
     while (!o->weighed && !fc_opt_fits(o, 1)) {

@@ -99,23 +99,6 @@ fc_simulation_insert(fc_store *s, const fc_policy *policy, uint32_t slot, int64_
     return FC_OK;
 }
 
-/* Another weight for what is there, as fc_overwrite_with does it. */
-FC_COLD static void
-fc_simulation_rewrite(fc_store *s, uint32_t at, fc_incoming *in)
-{
-    in->spare = at;
-    fc_store_reweigh(s, at, in->weight);
-    if (s->policy->on_write != NULL) {
-        s->policy->on_write(s, at, in);
-    }
-    else {
-        s->policy->on_hit(s, at);
-    }
-    while (!fc_store_fits(s, 0, 0)) {
-        fc_store_remove(s, s->policy->victim(s, in), FC_EVICTED);
-    }
-}
-
 /* A request for the id that has this tag; FC_NOMEM. */
 FC_INLINE int
 fc_simulation_request(fc_simulation *m, const fc_policy *policy, int64_t id, bool is_unsigned,
@@ -124,16 +107,13 @@ fc_simulation_request(fc_simulation *m, const fc_policy *policy, int64_t id, boo
     fc_store *s = &m->store;
     uint32_t slot = 0, at = fc_simulation_find(s, id, tag, &slot);
     fc_incoming in;
-    if (FC_LIKELY(at != FC_NIL) && FC_LIKELY(!s->weighed || s->weights[at] == weight)) {
+    if (FC_LIKELY(at != FC_NIL)) { /* what is there is as large as it was stored */
         m->hits++;
         m->hit_weight += weight;
         policy->on_hit(s, at);
         return FC_OK;
     }
-    if (FC_UNLIKELY(s->weighed && weight > s->max_weight)) { /* what is there is out of date */
-        if (at != FC_NIL) {
-            fc_store_remove(s, at, FC_DELETED);
-        }
+    if (FC_UNLIKELY(s->weighed && weight > s->max_weight)) {
         return FC_OK;
     }
     in = (fc_incoming){.key = s,
@@ -142,12 +122,6 @@ fc_simulation_request(fc_simulation *m, const fc_policy *policy, int64_t id, boo
                        .weight = weight,
                        .cost = 1.0,
                        .spare = FC_NIL};
-    if (at != FC_NIL) {
-        m->hits++;
-        m->hit_weight += weight;
-        fc_simulation_rewrite(s, at, &in);
-        return FC_OK;
-    }
     return fc_simulation_insert(s, policy, slot, id, &in);
 }
 

@@ -188,9 +188,7 @@ cdef tuple export_rules(MemoryCache self):
 # ---- the face -----------------------------------------------------------------------------------
 
 cdef object manage(MemoryCache cache):
-    cdef PolicyManager made = PolicyManager.__new__(PolicyManager)
-    made.cache = cache
-    return made
+    return PolicyManager.__new__(PolicyManager, cache)
 
 
 @cython.final
@@ -211,6 +209,9 @@ cdef class PolicyManager:
     """
 
     cdef MemoryCache cache
+
+    def __cinit__(self, MemoryCache cache not None):
+        self.cache = cache
 
     def __init__(self):
         raise TypeError("use cache.policies")

@@ -77,7 +77,9 @@ cdef int configure(MemoryCache self, object max_entries, object max_size_bytes, 
     if isinstance(policy, str):
         policy = str.__str__(policy)
     if policy not in POLICIES:
-        raise ConfigurationError(f"unknown policy {policy!r}; known are {', '.join(POLICIES)}")
+        hint = ", or an object such as LruPolicy()" if isinstance(policy, type) else ""
+        raise ConfigurationError(
+            f"unknown policy {policy!r}; known are {', '.join(POLICIES)}{hint}")
     chosen = fc_policy_find(policy.encode())
     span = FC_NEVER if ttl is None else nanoseconds(ttl, "ttl", True)
     limits.idle = FC_NEVER if idle is None else nanoseconds(idle, "idle", True)

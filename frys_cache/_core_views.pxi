@@ -34,6 +34,8 @@ cdef class _Iterator:
         cdef PyObject *key = NULL
         cdef PyObject *value = NULL
         cdef fc_ref ref
+        if self.cache is None:  # made by its type, not by a view
+            raise StopIteration
         tick(self.cache)
         while self.left > 0:
             ref = self.refs[self.at]

@@ -160,8 +160,8 @@ def simulate(
     A request that finds its key is a hit; one that does not stores it.  keys: the keys asked for,
     in order: a buffer of ints of 4 or 8 bytes (a numpy array, an `array.array`), which is fastest,
     or any iterable of hashable objects.  sizes: the bytes of each object asked for, ints of 0 or
-    more, a buffer or an iterable as long as the keys; an object that comes in another size is
-    stored anew, and one heavier than the whole bound is a miss and not kept.  Without sizes each
+    more, a buffer or an iterable as long as the keys; what is found stays as large as it was
+    stored, and what is heavier than the whole bound is a miss and not kept.  Without sizes each
     counts 1.  max_entries, max_size_bytes: the bounds, positive ints, one of them or both.  seed:
     what policies that draw lots draw from; the same number gives the same result.
 

@@ -603,3 +603,42 @@ def test_progress_counts_every_request(trace):
     extra = 2 * len(source.trace)  # the doubled sizes of the favourite, where it is not lru
     assert runs <= sum(heard) <= runs + extra
     assert math.isclose(sum(heard) % len(source.trace), 0)
+
+
+def test_results_are_never_written_over_a_trace_or_one_another(trace, tmp_path):
+    """Catch a command that destroys what it has read, or all but one of its results."""
+    before = trace.read_bytes()
+    link = tmp_path / "link.txt"
+    link.symlink_to(trace)
+    html = tmp_path / "both.html"
+    for arguments in (["--json", trace], ["--json", link], ["--plot", html, "--json", html]):
+        done = frys("simulate", trace, *arguments)
+        assert done.returncode == 2, done
+        assert "name another file" in done.stderr
+    assert trace.read_bytes() == before
+    assert not html.exists()
+
+
+def test_results_may_go_to_what_is_no_file(trace, tmp_path):
+    """Catch a rename that puts a file in the place of a device."""
+    assert frys("simulate", trace, "--quiet", "--json", "/dev/null").returncode == 0
+    assert not Path("/dev/null").is_file()
+    target, link = tmp_path / "target.json", tmp_path / "link.json"
+    link.symlink_to(target)
+    assert frys("simulate", trace, "--quiet", "--json", link).returncode == 0
+    assert link.is_symlink()
+    assert json.loads(target.read_text())["traces"]
+
+
+@pytest.mark.parametrize("header", ["{'descr': '<u8', 'fortran_order': False, 'shape': (9" * 2,
+    "{'descr': '<u8', 'fortran_order': False, 'shape': (" + "9" * 15 + ",)}",
+    "{'descr': '<u8', 'fortran_order': False, 'shape': (" + "9" * 30 + ",)}"])  # fmt: skip
+def test_npy_with_a_damaged_header_is_a_bad_trace(header, tmp_path):
+    """Catch a parser's own exception that reaches the user."""
+    path = tmp_path / "damaged.npy"
+    text = header.encode().ljust(117) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    done = frys("simulate", path)
+    assert done.returncode == 2
+    assert "no whole .npy file" in done.stderr
+    assert "Traceback" not in done.stderr

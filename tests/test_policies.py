@@ -469,3 +469,19 @@ def pickle_without(cache):
     twin = type(cache).__new__(type(cache))
     twin.__setstate__(cache.__getstate__())
     return twin
+
+
+def test_types_without_a_cache_do_nothing():
+    """Catch a crash of what was made by its type, and not by a cache."""
+    with pytest.raises(TypeError):
+        PolicyManager.__new__(PolicyManager)
+    with pytest.raises(TypeError):
+        PolicyManager.__new__(PolicyManager, None)
+    made_by = type(iter(MemoryCache(3)))
+    assert list(made_by.__new__(made_by)) == []
+
+
+def test_class_in_place_of_its_object_is_explained():
+    """Catch a newcomer left alone with policy=LruPolicy."""
+    with pytest.raises(ConfigurationError, match=r"an object such as LruPolicy\(\)"):
+        MemoryCache(3, policy=LruPolicy)

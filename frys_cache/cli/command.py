@@ -20,7 +20,7 @@ from frys_cache.cli.plot import FORMATS, draw
 from frys_cache.cli.report import as_json
 from frys_cache.cli.study import BadSizes, Study, ladder, parse_sizes, steps, study
 from frys_cache.cli.table import RULE, show, show_means
-from frys_cache.cli.traces import BadTrace, Source, read
+from frys_cache.cli.traces import BadTrace, Source, companion_of, read
 from frys_cache.simulation import OPT, SIMULATED
 
 __all__ = ["main"]
@@ -183,6 +183,7 @@ def simulate(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=False)
+    check_outputs(options)
     sources = []
     for path in options.traces:
         with status(options.quiet, f"reading {path}"):
@@ -203,6 +204,22 @@ def sizes_of(source: Source, text: str | None) -> list[int]:
     if text is None:
         return ladder(source.whole)
     return parse_sizes(text, source.whole, source.in_bytes)
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """Refuse to write a result over a trace, or one over the other."""
+    read_from = [path for path in options.traces if path != "-" and "\0" not in path]
+    taken = {os.path.realpath(path): path for path in read_from}
+    for beside in map(companion_of, read_from):
+        if beside is not None:
+            taken[os.path.realpath(beside)] = str(beside)
+    for path in (options.plot, options.json):
+        if path is None or path == Path("-"):
+            continue
+        real = os.path.realpath(path)
+        if real in taken:
+            raise BadTrace(f"{path}: would be written over {taken[real]}: name another file")
+        taken[real] = str(path)
 
 
 def deliver(studies: list[Study], options: argparse.Namespace, console: Any) -> None:
@@ -226,6 +243,10 @@ def deliver(studies: list[Study], options: argparse.Namespace, console: Any) -> 
 
 def replace(path: Path, content: bytes) -> None:
     """Write a file in one step: it is the old one or the new one, never half of it."""
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():  # a pipe or a device
+        path.write_bytes(content)
+        return
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         half.write_bytes(content)

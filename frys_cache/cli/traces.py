@@ -64,6 +64,8 @@ def read(path: str, in_bytes: bool) -> Source:
         raise BadTrace(f"{path}: cut off or damaged: {error}") from error
     except OSError as error:
         raise BadTrace(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise BadTrace(f"{path!r} is no name of a file: {error}") from error
     if len(keys) == 0:
         raise BadTrace(f"{path}: no requests: the trace is empty")
     if not in_bytes:
@@ -218,7 +220,9 @@ def read_npy(stream: IO[bytes], path: str) -> Any:
 
     try:
         numbers = np.lib.format.read_array(stream, allow_pickle=False)
-    except ValueError as error:
+    except (OSError, EOFError, zlib.error):
+        raise
+    except Exception as error:  # a damaged header is read by a parser that raises of all kinds
         why = " ".join(str(error).split())
         raise BadTrace(f"{path}: no whole .npy file: {why}") from error
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
@@ -231,15 +235,26 @@ def read_npy(stream: IO[bytes], path: str) -> Any:
     return numbers.astype(np.dtype(f"{numbers.dtype.kind}{size}"), copy=False)
 
 
-def read_companion(path: str) -> Any:
-    """Read NAME.sizes.npy, perhaps packed, beside NAME.npy."""
+def companion_of(path: str) -> Path | None:
+    """Return NAME.sizes.npy, perhaps packed, beside NAME.npy, if there is one."""
     name = Path(path).name
     if kind_of(path) == ".npy":
         base = name[: name.rindex(".npy")]
         for end in ("", *PACKED):
             beside = Path(path).with_name(f"{base}.sizes.npy{end}")
             if beside.exists():
-                with opened(str(beside)) as stream:
-                    return read_npy(stream, str(beside))
+                return beside
+    return None
+
+
+def read_companion(path: str) -> Any:
+    """Read the sizes that are beside a trace."""
+    beside = companion_of(path)
+    if beside is not None:
+        with opened(str(beside)) as stream:
+            return read_npy(stream, str(beside))
+    if kind_of(path) == ".npy":
+        base = Path(path).name
+        base = base[: base.rindex(".npy")]
         raise BadTrace(f"{path}: no sizes: there is no {base}.sizes.npy beside it")
     raise BadTrace(f"{path}: no sizes: --bytes needs a csv of key and size, or a .npy with sizes")
