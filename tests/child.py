@@ -22,7 +22,8 @@ def run(source, *args, seconds=120, leaks=True):
     """Run `source` with `args` in sys.argv; return the CompletedProcess with text output.
 
     leaks: whether a sanitizer, if there is one, looks for leaks.  An interpreter that ends beside
-    daemon threads leaks what they hold, whatever they run.
+    daemon threads leaks what they hold, and one that ends after a fork its own locks, whatever they
+    run.
     """
     package_home = str(Path(frys_cache.__file__).parents[1])
     path = [package_home, *filter(None, [os.environ.get("PYTHONPATH")])]

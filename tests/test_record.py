@@ -348,6 +348,7 @@ def test_forked_child_does_not_write_to_its_parents_recording(tmp_path):
                 cache[number % 5] = number
         """,
         path,
+        leaks=False,
     )
     assert same_stream(read(path), [number % 5 for number in range(1_000)] * 2)
 
