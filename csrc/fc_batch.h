@@ -120,7 +120,7 @@ FC_INLINE Py_ssize_t
 fc_carefree_run(const fc_cache *c, PyObject *const *keys, Py_ssize_t count)
 {
     Py_ssize_t run = 0;
-    if (c->readers != NULL || c->careful & FC_CARE_STORE || c->store.wheel.count != 0) {
+    if (fc_is_burdened(c)) {
         return 0;
     }
     if (FC_LIKELY(c->rules == NULL)) {

@@ -97,6 +97,13 @@ fc_cache_settle_care(fc_cache *c)
     }
 }
 
+/* Whether a write has to see to more than rules, or has to wait. */
+FC_INLINE bool
+fc_is_burdened(const fc_cache *c)
+{
+    return c->readers != NULL || c->careful & FC_CARE_STORE || c->store.wheel.count != 0;
+}
+
 /* For an empty cache: another policy, bounds, lifetime and seed, and no rules; the counters start at
  * zero. */
 static inline int

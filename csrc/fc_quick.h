@@ -292,8 +292,7 @@ fc_remove_quick(fc_cache *c, PyObject *key)
     uint32_t at;
     FC_LOCK(c);
     at = fc_place_quick(c, key);
-    if (c->readers != NULL || c->careful & FC_CARE_STORE || c->store.wheel.count != 0 ||
-        at == FC_NIL || !fc_equals(c, at, key)) {
+    if (fc_is_burdened(c) || at == FC_NIL || !fc_equals(c, at, key)) {
         FC_UNLOCK(c);
         return 0;
     }

@@ -9,8 +9,9 @@ The store, the policies and all that a hit touches are in csrc/.  Here is the ma
 `_core_expiry.pxi` (time), `_core_weights.pxi` (bytes), `_core_access.pxi` (single operations),
 `_core_batch.pxi` (many keys at once), `_core_views.pxi` (iterators and views), `_core_state.pxi`
 (configuration, statistics), `_core_policies.pxi` (bounds, ttl and rules at run time),
-`_core_copy.pxi` (copies and pickles), `_core_type.pxi` (what Cython
-cannot say of a type) and `_core_memo.pxi` (loading, and memoized functions).
+`_core_copy.pxi` (copies and pickles), `_core_type.pxi` (what Cython cannot say of a type),
+`_core_memo.pxi` (loading, and memoized functions), `_core_simulate.pxi` (traces) and
+`_core_record.pxi` (recordings).
 Three conventions run through them:
 
 - `PyObject *` is a borrowed pointer, `object` an owned reference.
@@ -431,7 +432,8 @@ cdef class MemoryCache:
     def copy(self):
         """A cache of its own with the same options, entries and attributes; counters at 0.
 
-        Entries keep weight, remaining time, and their standing with the policy.
+        Entries keep weight, remaining time, and their standing with the policy, so that both pop
+        alike.  What s3fifo, arc and tinylfu remember of keys that have left stays here.
         """
         return duplicate(self, [self])
 
@@ -512,10 +514,11 @@ cdef class MemoryCache:
         64 Ki requests wait in memory (512 KiB); when they are written, the operation whose turn it
         is waits for it.  A killed process leaves all but these in a readable file.
 
-        It ends with the `with` block, or with the process; it outlives `clear()`, and neither a copy
-        of the cache nor a forked child records.  `recording.requests` counts.  Raises OSError at
-        once where the file cannot be written, RuntimeError if the cache is recording already; a write
-        that fails later ends the recording, and the block ends with its OSError.
+        It ends with the `with` block, or with the process, and keeps the cache alive till then.  It
+        outlives `clear()`, and neither a copy of the cache nor a forked child records.
+        `recording.requests` counts.  Raises OSError at once where the file cannot be written,
+        RuntimeError if the cache is recording already; a write that fails later ends the recording,
+        and the block ends with its OSError.
 
         >>> import os, tempfile
         >>> cache = MemoryCache.fromkeys("ab", 1)

@@ -16,6 +16,7 @@ static const double SHADOW_SHARE[SHADOWS] = {0.01, 0.10, 0.40, 0.80, 0.99};
 /* Sampled requests per shadow entry before the shadows are judged, as if it had 64 at least. */
 #define SHADOW_JUDGED 4
 #define SHADOW_JUDGED_MIN 64
+
 typedef struct shadows_state {
     fc_store stores[SHADOWS];
     window_state states[SHADOWS];

@@ -95,7 +95,6 @@ tinylfu_ask_shadows(fc_store *s, int64_t hash, uint64_t weight)
     shadows_state *h = &tinylfu_of(s)->shadows;
     fc_incoming in = {.key = h, .value = h, .hash = hash, .weight = weight, .spare = FC_NIL};
     for (uint32_t i = 0; i < SHADOWS; i++) {
-        h->stores[i].state = &h->states[i];
         h->hits[i] += shadows_ask_one(&h->stores[i], &in);
     }
     if (++h->seen >= h->period) {

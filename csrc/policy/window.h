@@ -15,9 +15,9 @@
  * Whoever can predict the counters could keep a candidate out for ever by making the victim look
  * popular.  So a candidate that loses, but is itself warm, is let in once in 128 times.
  *
- * Cost: O(1) amortized.  The shares hold after each operation, but for a while after they changed: an
- * operation moves at most WINDOW_STEPS entries.  The sketch is somebody else's, who counts; here it
- * is only read. */
+ * Cost: O(1) amortized.  The shares hold after each operation, but for a while after they changed: a
+ * step moves at most WINDOW_STEPS entries, and an insertion is three steps.  The sketch is somebody
+ * else's, who counts; here it is only read. */
 #ifndef FC_POLICY_WINDOW_H
 #define FC_POLICY_WINDOW_H
 

@@ -322,21 +322,11 @@ random_work(const fc_policy *policy, const fc_limits *limits)
 static inline void
 random_work_at_many_bounds(const fc_policy *policy)
 {
-    static const fc_limits limits[] = {
-        {.max_entries = 1, .max_weight = UINT64_MAX},
-        {.max_entries = 2, .max_weight = UINT64_MAX},
-        {.max_entries = 3, .max_weight = UINT64_MAX},
-        {.max_entries = 17, .max_weight = UINT64_MAX},
-        {.max_entries = 25, .max_weight = UINT64_MAX},
-        {.max_entries = FC_ENTRIES_MAX, .max_weight = UINT64_MAX},
-        {.max_entries = FC_ENTRIES_MAX, .max_weight = 1},
-        {.max_entries = FC_ENTRIES_MAX, .max_weight = 64},
-        {.max_entries = FC_ENTRIES_MAX, .max_weight = 333},
-        {.max_entries = 11, .max_weight = 150},
-    };
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        random_work(policy, &limits[i]);
+    const fc_limits tenths = {.max_entries = 25, .max_weight = UINT64_MAX};
+    for (size_t i = 0; i < MANY_BOUNDS_COUNT; i++) {
+        random_work(policy, &MANY_BOUNDS[i]);
     }
+    random_work(policy, &tenths); /* more than one in the small queue of s3fifo */
 }
 
 #endif

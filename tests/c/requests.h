@@ -6,6 +6,20 @@
 
 #include "check.h"
 
+/* Bounds from 1 on, by entries, by weight, and by both. */
+static const fc_limits MANY_BOUNDS[] = {
+    {.max_entries = 1, .max_weight = UINT64_MAX},
+    {.max_entries = 2, .max_weight = UINT64_MAX},
+    {.max_entries = 3, .max_weight = UINT64_MAX},
+    {.max_entries = 17, .max_weight = UINT64_MAX},
+    {.max_entries = FC_ENTRIES_MAX, .max_weight = UINT64_MAX},
+    {.max_entries = FC_ENTRIES_MAX, .max_weight = 1},
+    {.max_entries = FC_ENTRIES_MAX, .max_weight = 64},
+    {.max_entries = FC_ENTRIES_MAX, .max_weight = 333},
+    {.max_entries = 11, .max_weight = 150},
+};
+#define MANY_BOUNDS_COUNT (sizeof MANY_BOUNDS / sizeof *MANY_BOUNDS)
+
 /* Key and value of entry number k: the number plus one, as a pointer. */
 static inline void *
 number(uint32_t k)

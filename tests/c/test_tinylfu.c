@@ -112,20 +112,9 @@ random_work(const fc_limits *limits, bool rebounds)
 static void
 test_random_work(void)
 {
-    static const fc_limits limits[] = {
-        {.max_entries = 1, .max_weight = UINT64_MAX},
-        {.max_entries = 2, .max_weight = UINT64_MAX},
-        {.max_entries = 3, .max_weight = UINT64_MAX},
-        {.max_entries = 17, .max_weight = UINT64_MAX},
-        {.max_entries = FC_ENTRIES_MAX, .max_weight = UINT64_MAX},
-        {.max_entries = FC_ENTRIES_MAX, .max_weight = 1},
-        {.max_entries = FC_ENTRIES_MAX, .max_weight = 64},
-        {.max_entries = FC_ENTRIES_MAX, .max_weight = 333},
-        {.max_entries = 11, .max_weight = 150},
-    };
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        random_work(&limits[i], false);
-        random_work(&limits[i], true);
+    for (size_t i = 0; i < MANY_BOUNDS_COUNT; i++) {
+        random_work(&MANY_BOUNDS[i], false);
+        random_work(&MANY_BOUNDS[i], true);
     }
 }
 

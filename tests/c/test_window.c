@@ -396,17 +396,6 @@ random_work(const fc_limits *limits, double share)
 int
 main(void)
 {
-    static const fc_limits limits[] = {
-        {.max_entries = 1, .max_weight = UINT64_MAX},
-        {.max_entries = 2, .max_weight = UINT64_MAX},
-        {.max_entries = 3, .max_weight = UINT64_MAX},
-        {.max_entries = 17, .max_weight = UINT64_MAX},
-        {.max_entries = FC_ENTRIES_MAX, .max_weight = UINT64_MAX},
-        {.max_entries = FC_ENTRIES_MAX, .max_weight = 1},
-        {.max_entries = FC_ENTRIES_MAX, .max_weight = 64},
-        {.max_entries = FC_ENTRIES_MAX, .max_weight = 333},
-        {.max_entries = 11, .max_weight = 150},
-    };
     test_entries_go_from_list_to_list();
     test_candidate_must_be_above_by_two();
     test_only_the_warm_gamble();
@@ -417,10 +406,10 @@ main(void)
     test_smallest_caches();
     test_changed_share_moves_few_at_a_time();
     test_protected_list_gives_way_to_a_larger_window();
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        random_work(&limits[i], 0.01);
-        random_work(&limits[i], 0.4);
-        random_work(&limits[i], 0.99);
+    for (size_t i = 0; i < MANY_BOUNDS_COUNT; i++) {
+        random_work(&MANY_BOUNDS[i], 0.01);
+        random_work(&MANY_BOUNDS[i], 0.4);
+        random_work(&MANY_BOUNDS[i], 0.99);
     }
     return 0;
 }
