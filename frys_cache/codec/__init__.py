@@ -1,0 +1,1 @@
+"""What keys and values become below memory: bytes that mean the same in every process."""
