@@ -1,13 +1,16 @@
 """Coroutines that run without a loop: `run_sync` and the face that blocks."""
 
+import asyncio
+import contextvars
 import gc
 import threading
+import time
 import weakref
 
 import pytest
 
 from frys_cache.flight import ABANDONED, Flights
-from frys_cache.tiers.face import SyncFace, run_sync
+from frys_cache.tiers.face import AsyncFace, SyncFace, run_sync
 
 
 class Broken(Exception):
@@ -138,3 +141,86 @@ def test_sync_face_wait_failure_leaves_no_cycle():
         assert fail_and_hold()() is None
     finally:
         gc.enable()
+
+
+# ---- one algorithm, two faces -------------------------------------------------------------------
+
+
+async def both(face, flight):
+    """Await all that a face offers."""
+    await face.sleep(0.001)
+    return await face.wait(flight), await face.call(divmod, 7, 2)
+
+
+def run(face, coroutine):
+    """Run a coroutine as the face needs it."""
+    return run_sync(coroutine) if isinstance(face, SyncFace) else asyncio.run(coroutine)
+
+
+@pytest.mark.parametrize("face", [SyncFace(), AsyncFace()], ids=["sync", "async"])
+def test_face_runs_the_same_algorithm(face):
+    """Catch a face that lacks something, or returns something else."""
+    assert run(face, both(face, Ended("value"))) == ("value", (3, 1))
+
+
+@pytest.mark.parametrize("face", [SyncFace(), AsyncFace()], ids=["sync", "async"])
+def test_face_error_of_a_call_or_a_flight_passes_unchanged(face):
+    """Catch an exception that is wrapped on its way."""
+    error = Broken()
+
+    def fail():
+        raise error
+
+    for coroutine in (face.call(fail), face.wait(Ended(error=error))):
+        with pytest.raises(Broken) as caught:
+            run(face, coroutine)
+        assert caught.value is error
+
+
+def test_async_face_lets_the_loop_go_on():
+    """Catch a wait that blocks the loop, or one that a flight of another thread never wakes."""
+    flights = Flights()
+    flight, _ = flights.board("key")
+    steps = []
+
+    async def lead():
+        while len(steps) < 5:
+            steps.append(len(steps))
+            await asyncio.sleep(0.001)
+        flight.land("landed")
+
+    async def main():
+        return await asyncio.gather(AsyncFace().wait(flight), lead())
+
+    assert asyncio.run(main()) == ["landed", None]
+
+
+def test_async_face_calls_with_the_context_of_the_caller():
+    """Catch user code in a thread that has lost its context variables."""
+    name = contextvars.ContextVar("name", default="lost")
+
+    async def main():
+        name.set("kept")
+        return await AsyncFace().call(name.get), await AsyncFace().call(threading.get_ident)
+
+    kept, thread = asyncio.run(main())
+    assert kept == "kept"
+    assert thread != threading.get_ident()
+
+
+def test_async_face_cancelled_leaves_at_once():
+    """Catch a cancelled task that stays until what it waits for has ended."""
+    gate = threading.Event()
+
+    async def main():
+        task = asyncio.create_task(AsyncFace().call(gate.wait, 10))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        started = time.monotonic()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        spent = time.monotonic() - started
+        gate.set()
+        return spent
+
+    assert asyncio.run(main()) < 5

@@ -1,0 +1,373 @@
+"""The persistent tier with a bound in bytes, and who has to go for it.
+
+The bytes of the keys and records stored are counted exactly, in memory: a put reads what it
+replaces, which for an absent key is an answer of the bloom filter.  Room is reserved before the
+write, so the sum is never above the bound.  After a clean close the count is trusted, else it is
+counted anew at opening, in slices.
+
+Victims go in the order of insertion.  The family "order" has that order on disk, a key of 8 bytes
+of position and the key of the entry, changed in one batch with the record: constant memory, however
+many entries there are.  The position is the version, and the value of a place is the version and
+the size.  A hit sets a bit in a hashed map; an entry whose bit is set when its turn comes is spared
+once and gets a place at the end, under which it is only found: it may be gone by then, or have
+another version.  Bits are shared by keys that collide, which spares some entries by mistake; there
+are always 128 KiB of them.
+
+A full tier evicts at most 500 entries in the call that needs the room; the sweeper goes on down to
+95 %.  Deleted records take space until RocksDB compacts: the sweeper asks for it when the directory
+is larger than 1.1 times the bound and 32 MiB.
+
+Cost of a put: the read of the old record and a batch of 2 or 3 changes, 12 us more than unbounded.
+A read pays 0.2 us for its bit.  Not chosen: an index of all keys in memory, 150 bytes an entry; a
+clock hand over the keys, which evicts by the alphabet.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from frys_cache.errors import CacheClosed, IntegrityError, ValueTooLarge
+from frys_cache.tiers.base import head_of, version_of
+from frys_cache.tiers.disk import COUNT, MOST_BYTES, SLICE, DiskTier
+from frys_cache.tiers.rocks import translate
+from frys_cache.tiers.store import Store
+from frys_cache.tiers.stripes import STRIPES, hold
+from frys_cache.tiers.versions import WallClock
+
+__all__ = ["BoundedTier"]
+
+_BATCH: Final = 500
+_MASK: Final = STRIPES - 1
+_BITS: Final = 1 << 20
+# Where every key is hit all the time, after so many spared ones the next goes all the same.
+_SPARED: Final = 4 * _BATCH
+_SLACK: Final = 32 << 20
+
+
+class _Marks:
+    """Which keys were read since their last turn: one bit each, by hash."""
+
+    __slots__ = ("_bits", "_fetch")
+
+    def __init__(self, fetch: Callable[[bytes], bytes | None]) -> None:
+        self._fetch = fetch
+        self._bits = bytearray(_BITS >> 3)
+
+    def fetch(self, key: bytes) -> bytes | None:
+        """Read a key and mark it."""
+        at = hash(key)
+        self._bits[(at >> 3) & 0x1FFFF] |= 1 << (at & 7)
+        return self._fetch(key)
+
+    def mark(self, key: bytes) -> None:
+        """Mark a key."""
+        at = hash(key)
+        self._bits[(at >> 3) & 0x1FFFF] |= 1 << (at & 7)
+
+    def clear(self, key: bytes) -> bool:
+        """Take the mark off a key; tell whether there was one."""
+        at = hash(key)
+        byte, bit = (at >> 3) & 0x1FFFF, 1 << (at & 7)
+        if not self._bits[byte] & bit:
+            return False
+        self._bits[byte] &= ~bit
+        return True
+
+
+class BoundedTier(DiskTier):
+    """Keep at most `max_size_bytes` of keys and records in a store."""
+
+    __slots__ = (
+        "_evicting",
+        "_first",
+        "_marks",
+        "_raw",
+        "_settled",
+        "_size_lock",
+        "count",
+        "evictions",
+        "max_size_bytes",
+        "total",
+    )
+
+    def __init__(self, store: Store, max_size_bytes: int, *, wall: WallClock | None = None) -> None:
+        self.max_size_bytes: int = max_size_bytes
+        self.evictions = 0
+        self.total = self.count = 0
+        self._size_lock = threading.RLock()  # guards total and count; innermost
+        self._evicting = threading.RLock()  # one evicts at a time; outermost
+        self._first = b""  # no place in the order before this one is taken
+        self._settled = 0  # bytes that the last compaction left
+        super().__init__(store, wall=wall)
+        self.sweeper.need()
+
+    def _stand_on(self, rocks: Any) -> None:
+        super()._stand_on(rocks)
+        self._raw = self.fetch
+        self._marks = _Marks(self._raw)
+        self.fetch = self._marks.fetch
+
+    def _detach(self) -> None:
+        super()._detach()
+        self.total = self.count = 0
+        self.max_size_bytes = 1 << 62
+        self._size_lock = threading.RLock()
+        self._evicting = threading.RLock()
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def fetch_list(self, keys: list[bytes]) -> list[bytes | None]:
+        """Return the records as stored, expired or not; mark the keys."""
+        for key in keys:
+            self._marks.mark(key)
+        return self.rocks.get_data_list(keys)
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> None:
+        """Store one record; ValueTooLarge if it alone is beyond the bound."""
+        self._check_fits(key, record)
+        self._budget -= len(record)
+        if self._budget < 0:
+            self._ask_space()
+        stripe = self._stripes[hash(key) & _MASK]
+        while True:
+            with stripe.lock:
+                try:
+                    found = self._raw(key)
+                    if version > stripe.top:
+                        stripe.top = version
+                    elif stripe.dropped.get(key, -1) >= version or (
+                        found is not None and head_of(found)[0] > version
+                    ):
+                        return
+                    if self._change_locked(key, found, record, expires_ms):
+                        return
+                except Exception as error:
+                    raise translate(error) from error
+            self._make_room(key, record)
+
+    def write(self, records: list[tuple[bytes, bytes]]) -> None:
+        """Store (key, record) pairs, one by one; an older version never replaces a newer one."""
+        for key, record in records:
+            self._check_fits(key, record)
+        for key, record in records:
+            self.put_one(key, record, *head_of(record))
+
+    def swap(
+        self, key: bytes, old: bytes | None, new: bytes | None, version: int, expires_ms: int
+    ) -> bool:
+        """Replace exactly this live record, in one step; tell whether it was there."""
+        if new is not None:
+            self._check_fits(key, new)
+        return super().swap(key, old, new, version, expires_ms)
+
+    def clear(self, start: bytes, stop: bytes) -> None:
+        """Remove all keys from `start` to before `stop`."""
+        while True:
+            with hold(self._stripes):
+                found = self.rocks.items("data", start, stop, SLICE, MOST_BYTES)
+                if not found:
+                    return
+                self._forget_locked(
+                    {key: (version_of(record), len(record)) for key, record in found}
+                )
+            start = found[-1][0] + b"\0"
+
+    def _check_fits(self, key: bytes, record: bytes) -> None:
+        size = len(key) + len(record)
+        if size > self.max_size_bytes:
+            raise ValueTooLarge(size, self.max_size_bytes)
+
+    def _change_locked(
+        self, key: bytes, found: bytes | None, new: bytes | None, expires_ms: int
+    ) -> bool:
+        """Put `new` in the place of `found`, in one batch, if there is room."""
+        changes: list[tuple[str, bytes, bytes | None]] = [("data", key, new)]
+        size = entry = 0
+        if found is not None:
+            size -= len(key) + len(found)
+            entry -= 1
+            changes.append(("order", version_of(found) + key, None))
+        if new is not None:
+            size += len(key) + len(new)
+            entry += 1
+            changed = version_of(new)
+            place = changed + key
+            changes.append(("order", place, changed + len(new).to_bytes(8, "big")))
+            if place < self._first:  # an old record of another tier
+                self._first = place
+        if expires_ms:
+            changes.append(("expiry", expires_ms.to_bytes(8, "big") + key, b""))
+        if not self._reserve(size, entry):
+            return False
+        try:
+            self.rocks.write(changes)
+        except BaseException:
+            self._release(size, entry)
+            raise
+        return True
+
+    def _forget_locked(self, gone: dict[bytes, tuple[bytes, int]]) -> None:
+        """Delete keys, whose records have these bytes of version and these sizes."""
+        changes: list[tuple[str, bytes, bytes | None]] = []
+        size = 0
+        for key, (version, length) in gone.items():
+            size += len(key) + length
+            changes.append(("data", key, None))
+            changes.append(("order", version + key, None))
+        self.rocks.write(changes)
+        self._release(size, len(gone))
+
+    def _reserve(self, size: int, entries: int) -> bool:
+        """Count `size` more bytes, if they fit or are less than nothing."""
+        with self._size_lock:
+            total = self.total + size
+            if size > 0 and total > self.max_size_bytes:
+                return False
+            self.total = total
+            self.count += entries
+        return True
+
+    def _release(self, size: int, entries: int) -> None:
+        with self._size_lock:
+            self.total -= size
+            self.count -= entries
+
+    # --- evicting --------------------------------------------------------------------------------
+
+    def _make_room(self, key: bytes, record: bytes | None) -> None:
+        """Evict until a record fits, at least for a moment."""
+        assert record is not None
+        need = len(key) + len(record)
+        goal = min(self.max_size_bytes * 95 // 100, self.max_size_bytes - need)
+        with self._evicting:
+            while self.total + need > self.max_size_bytes and self.evict(goal):
+                pass
+        self.sweeper.hurry()
+
+    def evict(self, goal: int) -> bool:
+        """Evict at most 500 entries, until `goal` bytes are left; False: there is none to evict.
+
+        The caller holds `_evicting`.
+        """
+        spared = laps = 0
+        while laps < 2:
+            with hold(self._stripes):
+                if self.total <= goal:  # others have removed enough meanwhile
+                    return True
+                turn = self.rocks.items("order", self._first, None, _BATCH)
+                evicted, again = self._judge_locked(turn, goal, merciless=spared >= _SPARED)
+            spared += again
+            if evicted:
+                return True
+            if not turn:
+                self._first = b""
+                laps += 1
+        return False
+
+    def _judge_locked(
+        self, turn: list[tuple[bytes, bytes]], goal: int, *, merciless: bool
+    ) -> tuple[int, int]:
+        """Evict or spare those whose turn it is; return how many were evicted and spared."""
+        changes: list[tuple[str, bytes, bytes | None]] = []
+        first = self._first
+        size = evicted = spared = 0
+        excess = self.total - goal
+        for place, value in turn:
+            if size >= excess:
+                break
+            key, version = place[8:], value[:8]
+            changes.append(("order", place, None))
+            first = place
+            if place[:8] != version:  # one that was spared: it may be gone, or another
+                found = self._peek(key)
+                if found is None or version_of(found) != version:
+                    continue
+            if self._marks.clear(key) and not merciless:
+                spared += 1
+                end = self.versions.next().to_bytes(8, "big")
+                changes.append(("order", end + key, value))
+                continue
+            size += len(key) + int.from_bytes(value[8:], "big")
+            evicted += 1
+            changes.append(("data", key, None))
+        if changes:
+            self.rocks.write(changes)
+            self._first = first
+            self._release(size, evicted)
+            self.evictions += evicted
+        return evicted, spared
+
+    def tick(self) -> bool:
+        """Sweep what has expired, evict down to 95 % what is above 98 %, give space back."""
+        super().tick()
+        if self.total > self.max_size_bytes * 98 // 100:
+            goal = self.max_size_bytes * 95 // 100
+            while self.total > goal:
+                with self._evicting:
+                    if not self.evict(goal):
+                        break
+        limit = max(self.max_size_bytes * 11 // 10, self._settled) + _SLACK
+        if self.rocks.live_bytes() > limit:
+            self.compact()
+            self._settled = self.rocks.live_bytes()
+        return True
+
+    def compact(self) -> None:
+        """Give the space of what was removed back to the disk."""
+        self.rocks.flush()
+        self.rocks.compact()
+
+    # --- opening and closing ---------------------------------------------------------------------
+
+    def _open_count(self) -> None:
+        """Trust the count of a clean close, or count; then be within the bound."""
+        kept = self.rocks.get("meta", COUNT)
+        if kept is not None and len(kept) == 16:
+            self.total = int.from_bytes(kept[:8], "big")
+            self.count = int.from_bytes(kept[8:], "big")
+        else:
+            self._recount()
+        self.rocks.write([("meta", COUNT, None)])
+        while self.total > self.max_size_bytes:
+            if not self.evict(self.max_size_bytes):
+                raise IntegrityError("the order of the entries is damaged")
+
+    def _recount(self) -> None:
+        """Count what is stored and give each entry its place in the order anew."""
+        self.rocks.delete_range("order", b"", b"\xff" * 8 + b"\xff" * 65536)
+        self.total = self.count = 0
+        self._first = start = b""
+        while True:
+            found = self.rocks.items("data", start, None, SLICE, MOST_BYTES)
+            if not found:
+                return
+            places: list[tuple[str, bytes, bytes | None]] = []
+            for key, record in found:
+                version = version_of(record)
+                places.append(("order", version + key, version + len(record).to_bytes(8, "big")))
+                self.total += len(key) + len(record)
+            self.rocks.write(places)
+            self.count += len(found)
+            start = found[-1][0] + b"\0"
+
+    def _close_count(self) -> None:
+        """Keep for the next opening what was counted."""
+        counted = self.total.to_bytes(8, "big") + self.count.to_bytes(8, "big")
+        self.rocks.write([("meta", COUNT, counted)])
+        self._raw = self._closed_read
+
+    @staticmethod
+    def _closed_read(_key: bytes) -> bytes | None:
+        raise CacheClosed("the persistent tier has been closed")
+
+    def entries(self) -> int:
+        """Return how many records are stored."""
+        return self.count
+
+    def total_size(self) -> int:
+        """Return the bytes of keys and records."""
+        return self.total

@@ -1,0 +1,451 @@
+"""The persistent tier: records in RocksDB, with expiry, versions and a sweep.
+
+One tier stands on one open database and is shared by all caches of that path; their namespaces are
+prefixes of the keys.  A read is RocksDB's own `get`, lent out as `fetch`: no frame of ours.  A
+write without an expiry is RocksDB's own `put` under the lock of a stripe (see stripes.py); with
+one, a batch that also adds to the index of expiries: 8 bytes of milliseconds, then the key.  The
+entry of an overwritten record stays in the index until its time comes and the sweep finds that the
+record has become another.
+
+Expiry is judged when a record is read, so it is exact however late the sweep is.
+
+Cost: 0.3 us beside RocksDB's own for a read, 1 us for a write.  `BoundedTier` in bound.py is the
+same with a bound, so that an unbounded tier pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NoReturn
+
+from frys_cache.errors import IntegrityError, TierUnavailable
+from frys_cache.tiers.base import after, head_of, version_of
+from frys_cache.tiers.closed import CLOSED
+from frys_cache.tiers.nothing import NoRocks
+from frys_cache.tiers.rocks import translate
+from frys_cache.tiers.store import Store
+from frys_cache.tiers.stripes import STRIPES, hold, new_stripes
+from frys_cache.tiers.sweeper import Sweeper
+from frys_cache.tiers.versions import Versions, WallClock
+
+__all__ = ["SLICE", "DiskTier"]
+
+SLICE: Final = 200
+"""How many entries one step of a scan or a sweep takes: rocksdict holds the GIL meanwhile."""
+MOST_BYTES: Final = 1 << 20
+"""After how many bytes of records a step of a scan ends."""
+COUNT: Final = b"count"
+"""In "meta": the entries and bytes of a bounded tier that was closed, and not opened since."""
+
+_MARK: Final = b"versions"
+# How many bytes are written before the store is asked for room again; and a number never reached.
+_BUDGET: Final = 65_536
+_UNASKED: Final = 1 << 62
+_MASK: Final = STRIPES - 1
+# The sweep begins so long before the last one: a clock of another process may have been behind.
+_GRACE_MS: Final = 600_000
+
+
+class DiskTier:
+    """Keep records in a store, a RocksDB database that is open.
+
+    store: from `open_store`; the tier closes it.  wall: a `WallClock`.
+    Safe from any thread.  Errors are those of every tier; a full disk is `TierUnavailable`.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_budget",
+        "_put",
+        "_stripes",
+        "_swept_ms",
+        "compressors",
+        "corrupt",
+        "expirations",
+        "fetch",
+        "is_open",
+        "rocks",
+        "store",
+        "sweeper",
+        "users",
+        "versions",
+        "wall",
+    )
+
+    name = "persistent"
+    max_size_bytes: int | None = None
+    evictions: int = 0
+
+    fetch: Callable[[bytes], bytes | None]
+    """The record as stored, expired or not; what RocksDB raises is for `translate`."""
+
+    def __init__(self, store: Store, *, wall: WallClock | None = None) -> None:
+        self.store = store
+        self.wall = wall or WallClock()
+        self.users = 1
+        self.compressors: dict[tuple[int, bool], Any] = {}
+        self.corrupt = 0
+        self.expirations = 0
+        self.is_open = True
+        self._swept_ms = 0
+        self._stand_on(store.rocks)
+        self._budget = 0 if store.writable else _UNASKED
+        mark = int.from_bytes(self.rocks.get("meta", _MARK) or b"", "big")
+        save = self._save_mark if store.writable else None
+        self.versions = Versions(mark=mark, save=save)
+        self._stripes = new_stripes(self.versions.last())
+        self.sweeper = Sweeper(self)
+        if store.writable:
+            self._open_count()
+            if self.rocks.keys("expiry", b"", None, 1):
+                self.sweeper.need()
+        store.on_detach(self._detach)
+
+    def _stand_on(self, rocks: Any) -> None:
+        """Use a database, or none."""
+        self.rocks = rocks or NoRocks()
+        self._put = self.rocks.put_data
+        self.fetch = self.rocks.get_data
+
+    def _detach(self) -> None:
+        """Keep nothing from now on, in a forked child: the database is the parent's."""
+        self._stand_on(None)
+        self._budget = _UNASKED
+        # What other threads held when the process was forked, nobody will release.
+        self._stripes = new_stripes(0)
+        self.versions = Versions(mark=(self.versions.last() >> 16) + 1)
+        self.sweeper = Sweeper(self)
+
+    def _open_count(self) -> None:
+        """Count nothing: a bounded tier that comes later has to count anew."""
+        if self.rocks.get("meta", COUNT) is not None:
+            self.rocks.write([("meta", COUNT, None)])
+
+    def _save_mark(self, mark_ms: int) -> None:
+        self.rocks.write([("meta", _MARK, mark_ms.to_bytes(8, "big"))])
+
+    def _ask_space(self) -> None:
+        """Raise TierUnavailable where the disk is too full; ask again after 64 KiB."""
+        self.store.check_space(_BUDGET - self._budget)
+        self._budget = _BUDGET
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def read_one(self, key: bytes) -> bytes | None:
+        """Return the live record of one key, or None."""
+        try:
+            record = self.fetch(key)
+        except Exception as error:
+            raise translate(error) from error
+        return None if record is None else self._live(record)
+
+    def read(self, keys: list[bytes]) -> list[bytes | None]:
+        """Return the records as stored; None: absent or expired."""
+        if len(keys) == 1:
+            return [self.read_one(keys[0])]
+        live = self._live
+        return [None if record is None else live(record) for record in self.fetch_list(keys)]
+
+    def fetch_list(self, keys: list[bytes]) -> list[bytes | None]:
+        """Return the records as stored, expired or not; other threads run meanwhile."""
+        return self.rocks.get_data_list(keys)
+
+    def _live(self, record: bytes) -> bytes | None:
+        """Return a record that has not expired, else None."""
+        expires = head_of(record)[1]
+        return None if expires and expires <= self.wall() else record
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> None:
+        """Store one record, whose version and expiry the caller knows."""
+        self._budget -= len(record)
+        if self._budget < 0:
+            self._ask_space()
+        stripe = self._stripes[hash(key) & _MASK]
+        with stripe.lock:
+            if version > stripe.top:
+                stripe.top = version
+            elif not self._is_newer_locked(key, version):
+                return
+            try:
+                if expires_ms:
+                    self._change_locked(key, None, record, expires_ms)
+                else:
+                    self._put(key, record)
+            except Exception as error:
+                raise translate(error) from error
+
+    def write(self, records: list[tuple[bytes, bytes]]) -> None:
+        """Store (key, record) pairs in one batch; an older version never replaces a newer one."""
+        if len(records) == 1:
+            key, record = records[0]
+            self.put_one(key, record, *head_of(record))
+            return
+        newest: dict[bytes, tuple[int, int, bytes]] = {}
+        for key, record in records:
+            version, expires = head_of(record)
+            if key not in newest or newest[key][0] <= version:
+                newest[key] = version, expires, record
+                self._budget -= len(record)
+        if self._budget < 0:
+            self._ask_space()
+        with hold(self._stripes, newest):
+            changes: list[tuple[str, bytes, bytes | None]] = []
+            for key, (version, expires, record) in newest.items():
+                stripe = self._stripes[hash(key) & _MASK]
+                # Compared with the top before this batch: its own keys do not make others late.
+                if version <= stripe.top and not self._is_newer_locked(key, version):
+                    continue
+                changes.append(("data", key, record))
+                if expires:
+                    changes.append(("expiry", expires.to_bytes(8, "big") + key, b""))
+                    self.sweeper.need()
+            for key, (version, _, _) in newest.items():
+                stripe = self._stripes[hash(key) & _MASK]
+                stripe.top = max(stripe.top, version)
+            self.rocks.write(changes)
+
+    def swap(
+        self, key: bytes, old: bytes | None, new: bytes | None, version: int, expires_ms: int
+    ) -> bool:
+        """Replace exactly this live record (None: none), in one step; tell whether it was there.
+
+        With None for `new` the key is dropped.
+        """
+        self._budget -= len(new or b"")
+        if self._budget < 0:
+            self._ask_space()
+        stripe = self._stripes[hash(key) & _MASK]
+        while True:
+            with stripe.lock:
+                try:
+                    found = self.fetch(key)
+                    if (None if found is None else self._live(found)) != old:
+                        return False
+                    if version > stripe.top:
+                        stripe.top = version
+                    if new is None:
+                        stripe.bury_locked(key, version)
+                    if self._change_locked(key, found, new, expires_ms):
+                        return True
+                except Exception as error:
+                    raise translate(error) from error
+            self._make_room(key, new)
+
+    def drop(self, keys: list[bytes], version: int = 0) -> list[bool]:
+        """Remove keys; return, for each, whether a live record was there."""
+        with hold(self._stripes, keys):
+            if version:
+                for key in keys:
+                    self._stripes[hash(key) & _MASK].bury_locked(key, version)
+            gone: dict[bytes, tuple[bytes, int]] = {}
+            answers = []
+            for key in keys:
+                # One at a time: a batch of large records would be in memory all at once.
+                record = None if key in gone else self._peek(key)
+                if record is None or (version and head_of(record)[0] > version):
+                    answers.append(False)
+                    continue
+                answers.append(self._live(record) is not None)
+                gone[key] = version_of(record), len(record)
+            if gone:
+                self._forget_locked(gone)
+        return answers
+
+    def clear(self, start: bytes, stop: bytes) -> None:
+        """Remove all keys from `start` to before `stop`."""
+        with hold(self._stripes):
+            self.rocks.delete_range("data", start, stop)
+
+    def _peek(self, key: bytes) -> bytes | None:
+        """Return what is stored; not a use of it."""
+        try:
+            return self.rocks.get_data(key)
+        except Exception as error:
+            raise translate(error) from error
+
+    def _is_newer_locked(self, key: bytes, version: int) -> bool:
+        """Tell whether a version that comes late is newer than what is stored or was dropped."""
+        if self._stripes[hash(key) & _MASK].dropped.get(key, -1) >= version:
+            return False
+        found = self._peek(key)
+        return found is None or head_of(found)[0] <= version
+
+    def _change_locked(
+        self, key: bytes, found: bytes | None, new: bytes | None, expires_ms: int
+    ) -> bool:
+        """Put `new` in the place of `found`, in one batch.  False: there is no room."""
+        changes: list[tuple[str, bytes, bytes | None]] = [("data", key, new)]
+        if expires_ms:
+            changes.append(("expiry", expires_ms.to_bytes(8, "big") + key, b""))
+            self.sweeper.need()
+        self.rocks.write(changes)
+        return True
+
+    def _forget_locked(self, gone: dict[bytes, tuple[bytes, int]]) -> None:
+        """Delete keys, whose records have these bytes of version and these sizes."""
+        self.rocks.write([("data", key, None) for key in gone])
+
+    def _make_room(self, key: bytes, record: bytes | None) -> None:
+        """Have space for a record: without a bound there always is."""
+
+    # --- walking ---------------------------------------------------------------------------------
+
+    def scan(self, prefix: bytes = b"") -> Iterator[bytes]:
+        """Yield the live keys that begin with a prefix, in order; weakly consistent."""
+        for entries in self.slices(prefix):
+            for key, _ in entries:
+                yield key
+
+    def slices(self, prefix: bytes = b"") -> Iterator[list[tuple[bytes, bytes]]]:
+        """Yield the live (key, record) pairs whose key begins with a prefix, in order, in lists.
+
+        A list has at most 200 pairs, and ends with the one that makes 1 MiB full.
+        """
+        start, stop = prefix, after(prefix)
+        while True:
+            damage = None
+            try:
+                found = self.rocks.items("data", start, stop, SLICE, MOST_BYTES)
+            except IntegrityError as error:
+                damage, found = error, getattr(error, "found", [])
+            if found:
+                now = self.wall()
+                yield [entry for entry in found if not 0 < head_of(entry[1])[1] <= now]
+                start = found[-1][0] + b"\0"
+            if damage is not None:
+                raise damage
+            if not found:
+                return
+
+    # --- expiry ----------------------------------------------------------------------------------
+
+    def sweep(self, limit: int = SLICE) -> int:
+        """Remove at most `limit` of what has expired; return how much was due."""
+        now = self.wall()
+        start = self._due_from()
+        due = self.rocks.keys("expiry", start, (now + 1).to_bytes(8, "big"), limit)
+        if len(due) < limit:
+            self._swept_ms = now
+        if not due:
+            return 0
+        keys = list({entry[8:]: None for entry in due})
+        with hold(self._stripes, keys):
+            gone = {}
+            for key in keys:
+                record = self._peek(key)
+                # It may have been rewritten since, with another expiry or none.
+                if record is not None and 0 < head_of(record)[1] <= now:
+                    gone[key] = version_of(record), len(record)
+            if gone:
+                self._forget_locked(gone)
+                self.expirations += len(gone)
+        self.rocks.write([("expiry", entry, None) for entry in due])
+        return len(due)
+
+    def _due_from(self) -> bytes:
+        """Return where the index of expiries begins, behind what earlier sweeps left deleted."""
+        return max(0, self._swept_ms - _GRACE_MS).to_bytes(8, "big")
+
+    def tick(self) -> bool:
+        """Do what is due in the background; tell whether there will be more."""
+        while self.sweep() == SLICE:
+            pass
+        return bool(self.rocks.keys("expiry", self._due_from(), None, 1))
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def compact(self) -> None:
+        """Give the space of what was removed back to the disk."""
+        self.rocks.compact()
+
+    def size_on_disk(self) -> int:
+        """Return the bytes of all files of the database."""
+        return self.rocks.live_bytes()
+
+    def entries(self) -> int:
+        """Return about how many records are stored."""
+        return self.rocks.estimate("data")
+
+    def total_size(self) -> int:
+        """Return the bytes of keys and records, about."""
+        return self.rocks.live_bytes()
+
+    def close(self) -> None:
+        """Stop the sweep and close the store.  A second time, nothing happens."""
+        self.sweeper.stop()
+        with hold(self._stripes):
+            if not self.is_open:
+                return
+            self.is_open = False
+            try:
+                if self.store.writable:
+                    self._close_count()
+            finally:
+                self.fetch = self._put = CLOSED.refuse
+                # What is written from here on would not be counted.
+                self.rocks = CLOSED
+        self.store.close()
+
+    def _close_count(self) -> None:
+        """Keep for the next opening what was counted."""
+
+
+class SecondaryTier(DiskTier):
+    """Read beside the process that writes; see what it wrote 100 ms ago."""
+
+    __slots__ = ()
+
+    def _stand_on(self, rocks: Any) -> None:
+        super()._stand_on(rocks)
+        if rocks is not None:
+            refresh, get = self.store.refresh, self.fetch
+
+            def fetch(key: bytes) -> bytes | None:
+                refresh()
+                return get(key)
+
+            self.fetch = fetch
+
+    def fetch_list(self, keys: list[bytes]) -> list[bytes | None]:
+        """Return the records as stored, expired or not; other threads run meanwhile."""
+        self.store.refresh()
+        return super().fetch_list(keys)
+
+    def slices(self, prefix: bytes = b"") -> Iterator[list[tuple[bytes, bytes]]]:
+        """Yield the live (key, record) pairs in lists."""
+        self.store.refresh()
+        return super().slices(prefix)
+
+    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> None:
+        """Refuse."""
+        self._refuse()
+
+    def write(self, records: list[tuple[bytes, bytes]]) -> None:
+        """Refuse."""
+        self._refuse()
+
+    def swap(
+        self, key: bytes, old: bytes | None, new: bytes | None, version: int, expires_ms: int
+    ) -> bool:
+        """Refuse."""
+        self._refuse()
+
+    def drop(self, keys: list[bytes], version: int = 0) -> list[bool]:
+        """Refuse."""
+        self._refuse()
+
+    def clear(self, start: bytes, stop: bytes) -> None:
+        """Refuse."""
+        self._refuse()
+
+    def compact(self) -> None:
+        """Refuse."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise TierUnavailable(
+            f"{self.store.path!r} is open for reading only: another process has it, and "
+            'on_locked="secondary" was asked for'
+        )

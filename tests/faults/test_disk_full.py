@@ -1,0 +1,155 @@
+"""A full disk: what is there is still read, what cannot be kept is refused, and room ends it.
+
+The disk is a tmpfs of 48 MiB where one may be mounted, which takes root.  Elsewhere the directory
+of the test counts as such a disk: the reserve is told what is free of 48 MiB.
+"""
+
+import contextlib
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import rocksdict  # noqa: F401 - the cache cannot do without it
+import zstandard  # noqa: F401
+
+from frys_cache import TierUnavailable
+from frys_cache.tiers.persistent import PersistentCache
+
+MIB = 1 << 20
+SIZE = 48 * MIB
+
+
+class Disk:
+    """A small disk at `path`."""
+
+    def __init__(self, path, mounted):
+        self.path, self.mounted, self.size = path, mounted, SIZE
+
+    def open(self, **options):
+        cache = PersistentCache(self.path / "db", compression=False, **options)
+        if not self.mounted:
+            cache.tier.store._reserve._room = lambda path: (self.free(), self.size)
+        return cache
+
+    def free(self):
+        used = 0
+        for path in self.path.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                used += path.stat().st_size
+        return max(0, self.size - used)
+
+    def grow(self):
+        """Make room where nothing can be removed."""
+        self.size = 4 * SIZE
+        if self.mounted:
+            options = f"remount,size={self.size}"
+            subprocess.run(["mount", "-o", options, str(self.path)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Give a small disk."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(place)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    try:
+        yield Disk(place, mounted)
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(cache, value, most=2_000):
+    """Put until the disk is full; return the keys that were acknowledged."""
+    kept = []
+    with pytest.raises(TierUnavailable):
+        for n in range(most):
+            cache[n] = value
+            kept.append(n)
+    return kept
+
+
+def resumed(write, seconds=10):
+    """Return whether a write succeeds within some seconds, without anything else being done."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            write()
+        except TierUnavailable:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("ballast_mib", [36, 0])
+def test_full_disk_reads_on_and_resumes_when_there_is_room(disk, ballast_mib):
+    """Catch reads that fail with the writes, a write acknowledged and lost, a tier that stays dead.
+
+    With 36 MiB taken by others the reserve refuses before RocksDB knows; with nothing taken RocksDB
+    itself may run out of space while it rewrites its files.
+    """
+    ballast = disk.path / "ballast"
+    ballast.write_bytes(b"\0" * (ballast_mib * MIB))
+    cache = disk.open()
+    value = os.urandom(60_000)
+    kept = fill(cache, value)
+    assert len(kept) > 50
+    assert all(cache[n] == value for n in kept)
+    assert cache.get_many(kept[-40:]) == [value] * 40
+    assert sum(1 for _ in cache) >= len(kept)
+    for write in (lambda: cache.put_many({"x": value, "y": value}), lambda: cache.add("z", value)):
+        with pytest.raises(TierUnavailable):
+            write()
+    ballast.unlink()
+    if not ballast_mib:
+        disk.grow()
+    assert resumed(lambda: cache.put("after", value))
+    assert cache["after"] == value
+    assert all(cache[n] == value for n in kept)
+    with contextlib.suppress(TierUnavailable):
+        cache.close()  # it tells of an error in the background, if there was one
+    with disk.open() as cache:
+        assert cache["after"] == value
+        assert [n for n in kept if cache.get(n) != value] == []
+
+
+def test_full_disk_deletions_make_room(disk):
+    """Catch a disk so full that nothing can be deleted any more."""
+    ballast = disk.path / "ballast"
+    ballast.write_bytes(b"\0" * (30 * MIB))
+    with disk.open() as cache:
+        value = os.urandom(60_000)
+        kept = fill(cache, value)
+        for n in kept:
+            assert cache.delete(n)
+        cache.compact()
+        assert resumed(lambda: cache.put("after", value))
+        assert cache["after"] == value
+        assert len(cache) == 1
+
+
+def test_full_disk_bounded_cache_never_gets_there(disk):
+    """Catch a bound that holds for the records and not for the files."""
+    with disk.open(max_size_bytes=4 * MIB) as cache:
+        value = os.urandom(20_000)
+        for n in range(1_000):
+            cache[n] = value
+            if n % 100 == 0:
+                cache.tier.tick()
+        assert cache[999] == value
+
+
+def test_too_little_room_at_the_opening_reads_only(disk):
+    """Catch an opening that is refused, though all there is could be read."""
+    with disk.open() as cache:
+        cache["a"] = 1
+    (disk.path / "ballast").write_bytes(b"\0" * (disk.free() - 2 * MIB))
+    with disk.open(min_free_bytes=SIZE) as cache:
+        assert cache["a"] == 1
+        with pytest.raises(TierUnavailable, match="no space"):
+            cache["b"] = 2
+        assert Path(cache.path).is_dir()
