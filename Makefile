@@ -2,6 +2,7 @@
 #
 #   .venv         build tools, demo, bench, lint; holds the wheel in dist/
 #   .venv-test    the same wheel and what the tests need
+#   .venv-oldest  the same with the oldest rocksdict that is allowed
 #   .venv-asan    the extension with sanitizers compiled in
 #   .cache-ft     a free-threaded CPython with a venv, where $(FRYS_SHARED)/python has one
 #
@@ -45,7 +46,7 @@ define apt
 	    echo "could not install$(1); please install that by hand and run make again"; exit 1; }
 endef
 
-.PHONY: help build demo test bench asan lint format soak clean system test-c test-wheel test-ft
+.PHONY: help build demo test bench asan lint format soak clean system test-c test-wheel test-oldest test-ft
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -53,10 +54,10 @@ help:  ## this list
 build: dist/.built-$(PYVER)  ## sdist, and the wheel built from it, in dist/
 	@ls dist
 
-demo: .venv/.demo-$(PYVER)  ## summarise the standard library through the cache, twice
+demo: .venv/.demo-$(PYVER)  ## summarise the standard library: cold, from memory, from disk
 	@.venv/bin/python benchmarks/demo.py
 
-test: system test-c test-wheel test-ft  ## every test: C, the wheel, free-threaded CPython
+test: system test-c test-wheel test-oldest test-ft  ## every test: C, the wheel, free-threaded CPython
 
 bench: .venv/.bench-$(PYVER)  ## compare with dict and the other caches; fail when a ratio is out of bounds
 	@.venv/bin/python benchmarks/gate.py
@@ -85,11 +86,13 @@ format: .venv/.lint-$(PYVER)  ## rewrite what lint would complain about, where a
 	@.venv/bin/ruff format .
 	@.venv/bin/clang-format -i $(C_FILES)
 
-soak: .venv-test/.ready-$(PYVER)  ## stateful and thread tests for much longer
+soak: .venv-test/.ready-$(PYVER) .venv-oldest/.ready-$(PYVER)  ## stateful and thread tests for much longer
 	@FRYS_SOAK=1 FRYS_EXPECT_INSTALLED=1 .venv-test/bin/pytest -k "stateful or thread" $(ARGS)
+	$(call say,the whole suite with the oldest rocksdict)
+	@FRYS_EXPECT_INSTALLED=1 .venv-oldest/bin/pytest $(ARGS)
 
 clean:  ## remove everything made here
-	rm -rf .venv .venv-test .venv-asan .cache-ft build dist *.egg-info
+	rm -rf .venv .venv-test .venv-oldest .venv-asan .cache-ft build dist *.egg-info
 	rm -rf .hypothesis .pytest_cache .mypy_cache .ruff_cache .benchmarks
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -105,6 +108,10 @@ ifeq ($(FT_TAR),)
 endif
 	$(call say,the installed wheel; CPython $(PYVER))
 	@FRYS_EXPECT_INSTALLED=1 .venv-test/bin/pytest $(HANG) $(ARGS)
+
+test-oldest: .venv-oldest/.ready-$(PYVER)
+	$(call say,the tier on disk with the oldest rocksdict)
+	@FRYS_EXPECT_INSTALLED=1 .venv-oldest/bin/pytest $(HANG) tests/test_tier_*.py tests/test_persistent.py $(ARGS)
 
 ifeq ($(FT_TAR),)
 test-ft:
@@ -163,6 +170,11 @@ dist/.built-$(PYVER): $(SOURCES) .venv/.made-$(PYVER)
 .venv-test/.ready-$(PYVER): .venv-test/.made-$(PYVER) dist/.built-$(PYVER)
 	@.venv-test/bin/$(PIP) --group test
 	@.venv-test/bin/$(PIP) --force-reinstall --no-deps dist/*.whl
+	@touch $@
+
+.venv-oldest/.ready-$(PYVER): .venv-oldest/.made-$(PYVER) dist/.built-$(PYVER)
+	@.venv-oldest/bin/$(PIP) --group test-oldest
+	@.venv-oldest/bin/$(PIP) --force-reinstall --no-deps dist/*.whl
 	@touch $@
 
 # No cache: a wheel made of the same sdist with other flags must not be taken for this one.

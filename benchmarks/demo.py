@@ -1,17 +1,27 @@
-"""The main job on real input: summarise every module of the standard library, twice.
+"""The main job on real input: summarise every module of the standard library, three times.
 
 A summary is plain data (functions, classes, names, docstring, lines) made with ast, some
-milliseconds a file.  The first pass finds the cache cold and fills it, the second finds it warm.
+milliseconds a file.  The cache is memory over a RocksDB database in a temporary folder.  The first
+run finds it cold and fills it, the second is answered from memory.  Then the cache is closed, and a
+new process, which is this program again, is answered from disk.
 
-    make demo        or, with frys_cache and rich installed: python benchmarks/demo.py
+Each run asks for every file once, which includes stat() of the file.  Opening includes importing
+RocksDB, and counts; starting Python and the other imports do not, and are told below the table.
+
+    make demo        or, with frys_cache[persistent] and rich: python benchmarks/demo.py
 """
 
 import ast
+import json
+import signal
+import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from rich import box
@@ -19,22 +29,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from frys_cache import MISSING, FrysCache
+from frys_cache import FrysCache
 
 LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "__pycache__"}
-STEP = 32  # files between two looks at the progress bar, which stay out of the time
 
 
 @dataclass(frozen=True)
-class Pass:
-    """What one pass over all files did."""
+class Run:
+    """What one run over all files did, and where its answers came from."""
 
     name: str
-    files: int
-    seconds: float
-    hit_ratio: float
-    entries: int
-    size: int
+    opening: float  # seconds
+    asking: float  # seconds
+    sources: dict[str, int]  # files by where their answers came from
+    digest: str  # of all answers
+
+    @property
+    def seconds(self):
+        return self.opening + self.asking
 
 
 def stdlib_files():
@@ -81,33 +93,50 @@ def summary_of(cache, path):
     """Return the summary of a file as it is now, from the cache if it is there."""
     stat = path.stat()
     key = (str(path), stat.st_mtime_ns, stat.st_size)
-    summary = cache.get(key, MISSING)
-    if summary is MISSING:
-        summary = cache[key] = summarise(path)
-    return summary
+    return cache.get_or_set(key, lambda: summarise(path))
 
 
-def run_pass(name, cache, files, on_progress):
-    """Ask for every summary once; return the Pass.  Only the asking is timed."""
+def open_cache(folder):
+    """Open memory over disk; return the cache and the seconds that took."""
+    start = time.perf_counter()
+    cache = FrysCache(max_entries=10_000, persistent=folder / "summaries")
+    return cache, time.perf_counter() - start
+
+
+def ask_for_all(name, cache, files, opening=0.0):
+    """Ask for every summary once; return the Run and the summaries."""
     before = cache.stats()
-    seconds = 0.0
-    for at in range(0, len(files), STEP):
-        step = files[at : at + STEP]
-        start = time.perf_counter()
-        for path in step:
-            summary_of(cache, path)
-        seconds += time.perf_counter() - start
-        on_progress(len(step))
+    start = time.perf_counter()
+    answers = [summary_of(cache, path) for path in files]
+    asking = time.perf_counter() - start
     after = cache.stats()
-    requests = after.requests - before.requests
-    return Pass(
-        name=name,
-        files=len(files),
-        seconds=seconds,
-        hit_ratio=(after.hits - before.hits) / requests,
-        entries=after.entries,
-        size=deep_size(*cache.keys(), *cache.values()),
+    sources = {
+        "computed": after.misses - before.misses,
+        "in memory": after.tiers["memory"].hits - before.tiers["memory"].hits,
+        "on disk": after.tiers["persistent"].hits - before.tiers["persistent"].hits,
+    }
+    digest = sha256(repr(answers).encode()).hexdigest()
+    return Run(name, opening, asking, sources, digest), answers
+
+
+def ask_in_new_process(folder):
+    """Start this program again on the same cache; return its Run and the seconds it took in all."""
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, __file__, str(folder)],
+        stdout=subprocess.PIPE,
+        check=True,
+        process_group=0,  # Ctrl-C is for this process, which then ends the other
     )
+    return Run(**json.loads(done.stdout)), time.perf_counter() - start
+
+
+def be_the_new_process(folder):
+    """Answer everything from the cache that another process has filled; print the Run as JSON."""
+    cache, opening = open_cache(folder)
+    with cache:
+        run, _ = ask_for_all("new process", cache, stdlib_files(), opening)
+    print(json.dumps(asdict(run)))
 
 
 def deep_size(*things):
@@ -128,32 +157,52 @@ def deep_size(*things):
     return size
 
 
-def result_table(passes):
-    """Return the passes as a table, each compared with the first."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    table.add_column("pass", style="cyan")
-    for title in ("time", "files/s", "hit ratio", "speed-up", "entries", "memory"):
+def folder_size(folder):
+    """Return the bytes of all files in a folder and below."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def new_table(*left, right):
+    """Return a table with the titles of its columns."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True)
+    for title in left:
+        table.add_column(title, style="" if table.columns else "cyan")
+    for title in right:
         table.add_column(title, justify="right")
-    slowest = passes[0].seconds
-    for done in passes:
+    return table
+
+
+def run_table(cold, *warm):
+    """Return the runs as a table, each compared with the first."""
+    titles = ("opening", "asking", "per file", "total", "speed-up")
+    table = new_table("run", "found", right=titles)
+    for run in (cold, *warm):
         table.add_row(
-            done.name,
-            duration(done.seconds),
-            f"{done.files / done.seconds:,.0f}",
-            f"{done.hit_ratio:.1%}",
-            "" if done is passes[0] else f"[bold green]{slowest / done.seconds:,.0f} x[/]",
-            f"{done.entries:,}",
-            f"{done.size / 2**20:.1f} MiB",
+            run.name,
+            ", ".join(f"{count:,} {source}" for source, count in run.sources.items() if count),
+            duration(run.opening) if run.opening else "",
+            duration(run.asking),
+            duration(run.asking / sum(run.sources.values())),
+            duration(run.seconds),
+            "" if run is cold else f"[bold green]{cold.seconds / run.seconds:,.0f} x[/]",
         )
+    return table
+
+
+def size_table(sizes):
+    """Return (name, remark, bytes) rows as a table, each compared with the first."""
+    table = new_table("size", "", right=("bytes", "of the sources"))
+    for name, remark, size in sizes:
+        share = size / sizes[0][2]
+        table.add_row(name, f"[dim]{remark}[/]", f"{size / 2**20:.2f} MiB", f"{share:.1%}")
     return table
 
 
 def duration(seconds):
     """Return a duration with three figures and a fitting unit."""
-    for limit, unit, factor in ((1e-3, "us", 1e6), (1.0, "ms", 1e3)):
-        if seconds < limit:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds:.2f} s"
+    seconds = float(f"{seconds:.3g}")
+    unit, factor = ("s", 1) if seconds >= 1 else ("ms", 1e3) if seconds >= 1e-3 else ("us", 1e6)
+    return f"{seconds * factor:#.3g}".rstrip(".") + f" {unit}"
 
 
 def progress_bar(console):
@@ -169,33 +218,61 @@ def progress_bar(console):
     )
 
 
-def main():
-    """Run the passes and show what they did."""
-    console = Console(highlight=False)
+def show(console, folder):
+    """Do the three runs in a folder and show what they did."""
     version = ".".join(map(str, sys.version_info[:3]))
     files = stdlib_files()
-    cache = FrysCache(max_entries=10_000)
     console.print(
         f"[bold]Frys Cache[/]  summaries of the {len(files):,} modules "
         f"of CPython {version}'s standard library\n"
     )
-    with progress_bar(console) as progress:
-        passes = []
-        for name in ("first", "second"):
-            task = progress.add_task(f"{name} pass", total=len(files))
-            passes.append(
-                run_pass(name, cache, files, lambda n, task=task: progress.advance(task, n))
-            )
-    console.print(result_table(passes))
+    cache, opening = open_cache(folder)
+    with cache:
+        with progress_bar(console) as progress:
+            cold, _ = ask_for_all("cold", cache, progress.track(files, description="cold"), opening)
+        warm, answers = ask_for_all("warm", cache, files)
+        in_memory = deep_size(*cache.keys(), *cache.values())
+    on_disk = folder_size(folder)
+    other, whole = ask_in_new_process(folder)
 
-    found = [summary_of(cache, path) for path in files]
+    console.print(run_table(cold, warm, other))
     console.print(
-        f"Found {sum(len(one['functions']) for one in found):,} functions"
-        f" and {sum(len(one['classes']) for one in found):,} classes"
-        f" in {sum(one['lines'] for one in found):,} lines.",
+        f"From its start to its end, the new process took {duration(whole)}.", style="dim"
+    )
+    sizes = (
+        ("sources", "all that was read", sum(path.stat().st_size for path in files)),
+        ("summaries", "as JSON", len(json.dumps(answers))),
+        ("in memory", "keys and summaries, as objects", in_memory),
+        ("on disk", "all files of the cache", on_disk),
+    )
+    console.print(size_table(sizes))
+    if not cold.digest == warm.digest == other.digest:
+        sys.exit(f"The runs did not get the same answers: {cold}, {warm}, {other}")
+    console.print(
+        f"All answers agree: {sum(len(one['functions']) for one in answers):,} functions,"
+        f" {sum(len(one['classes']) for one in answers):,} classes"
+        f" in {sum(one['lines'] for one in answers):,} lines.",
         style="dim",
     )
 
 
+def stop(signum, frame):
+    """End the program at the first Ctrl-C; the next ones do not keep it from tidying up."""
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    sys.exit(128 + signum)
+
+
+def main():
+    """Show the runs, in a folder that is gone afterwards."""
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, stop)
+    with tempfile.TemporaryDirectory(prefix="frys-demo-") as folder:
+        show(Console(highlight=False), Path(folder))
+
+
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:
+        be_the_new_process(Path(sys.argv[1]))
+    else:
+        main()

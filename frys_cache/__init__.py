@@ -7,8 +7,13 @@
 {'name': 'Alice'}
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from frys_cache._core import MemoryCache, PolicyManager, memoize
+from frys_cache.builder import CacheBuilder
 from frys_cache.cache import FrysCache
+from frys_cache.config import CacheConfig
 from frys_cache.errors import (
     Backpressure,
     CacheClosed,
@@ -26,6 +31,7 @@ from frys_cache.errors import (
     WriteError,
     WriteUnknown,
 )
+from frys_cache.manager import CacheManager
 from frys_cache.policies import CompositePolicy, LfuPolicy, LruPolicy, SizePolicy, TtlPolicy
 from frys_cache.simulation import SimulationResult, simulate
 from frys_cache.types import (
@@ -39,18 +45,27 @@ from frys_cache.types import (
     TtlRule,
 )
 
+if TYPE_CHECKING:
+    from frys_cache.codec.pickles import Pickle
+    from frys_cache.codec.registry import register_type
+    from frys_cache.tiers.persistent import DiskStats, PersistentCache
+
 __all__ = [
     "DEFAULT",
     "MISSING",
     "Backpressure",
+    "CacheBuilder",
     "CacheClosed",
+    "CacheConfig",
     "CacheError",
     "CacheInfo",
+    "CacheManager",
     "CacheStats",
     "CacheTimeout",
     "CompositePolicy",
     "ConfigurationError",
     "DeadlockError",
+    "DiskStats",
     "EvictionCause",
     "EvictionPolicy",
     "FrysCache",
@@ -60,6 +75,8 @@ __all__ = [
     "LfuPolicy",
     "LruPolicy",
     "MemoryCache",
+    "PersistentCache",
+    "Pickle",
     "PolicyManager",
     "SerializationError",
     "SimulationResult",
@@ -73,5 +90,26 @@ __all__ = [
     "WriteError",
     "WriteUnknown",
     "memoize",
+    "register_type",
     "simulate",
 ]
+
+# What is used below memory only is imported when it is first asked for.
+_LATER = {
+    "DiskStats": "frys_cache.tiers.persistent",
+    "PersistentCache": "frys_cache.tiers.persistent",
+    "Pickle": "frys_cache.codec.pickles",
+    "register_type": "frys_cache.codec.registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(_LATER[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

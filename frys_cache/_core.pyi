@@ -12,7 +12,7 @@ from collections.abc import (
 from datetime import timedelta
 from inspect import Signature
 from os import PathLike
-from types import GenericAlias
+from types import GenericAlias, MemberDescriptorType
 from typing import (
     Any,
     ClassVar,
@@ -43,6 +43,7 @@ from frys_cache.types import (
 )
 
 __all__ = [
+    "HOOK_DECIDE",
     "HOOK_EVICT",
     "HOOK_MISS",
     "HOOK_REMOVE",
@@ -65,11 +66,27 @@ HOOK_MISS: Final[int]
 HOOK_WRITE: Final[int]
 HOOK_REMOVE: Final[int]
 HOOK_EVICT: Final[int]
+HOOK_DECIDE: Final[int]
 POLICIES: Final[tuple[str, ...]]
 
 SIMULATED: Final[tuple[str, ...]]
 
 def _fix_seeds(number: int) -> None: ...
+def pack_head(
+    flags: int, code: int, version: int, expires_ms: int, extensions: bytes = b""
+) -> bytes: ...
+
+@final
+class KeyEncoder:
+    def __new__(
+        cls, prefix: bytes, max_size: int, encode: Callable[[object, int], bytes]
+    ) -> Self: ...
+    def key(self, key: object) -> bytes: ...
+
+def read_head(record: bytes) -> tuple[int, int, int, int, int]: ...
+def split_record(
+    record: bytes,
+) -> tuple[int, int, int, int, int, Any, int, int]: ...
 def _check_ttl(ttl: object) -> None: ...
 def _rehome(home: type[Any], final: type[Any]) -> None: ...
 
@@ -249,6 +266,16 @@ class MemoryCache(MutableMapping[_K, _V]):
     def _fill(
         self, key: _K, value: _V, deadline: float | None, version: None, token: int
     ) -> bool: ...
+    def _keep(self, key: _K, value: _V, life: float | None, cost: float, token: int) -> None: ...
+    def _forget(self, key: _K) -> Any: ...
+    def _empty(self) -> None: ...
+    def _touch(self, key: _K, life: float | None) -> bool: ...
+    def _life(self, key: _K, ttl: float | timedelta | Default | None) -> float | None: ...
+    def _left(self, key: _K) -> float | None: ...
+    @property
+    def _below(self) -> Any: ...
+    @_below.setter
+    def _below(self, below: Any) -> None: ...
     def _check(self) -> None: ...
     def _fail_allocation_after(self, count: SupportsIndex) -> None: ...
 
@@ -428,3 +455,22 @@ def memoize(
     key: Callable[..., Hashable] | None = None,
     ignore: str | Iterable[str] = (),
 ) -> _Memoize: ...
+
+# Values to bytes and back; for frys_cache.codec.
+
+def encode_value(value: object, /) -> tuple[int, bytes]: ...
+def decode_value(code: int, body: bytes, /) -> Any: ...
+def _register(
+    cls: type,
+    name: str,
+    fields: tuple[str, ...],
+    slots: tuple[MemberDescriptorType | None, ...],
+    spare: tuple[MemberDescriptorType, ...],
+    given: frozenset[str],
+    has_dict: bool,
+    members: dict[str, Any] | None,
+) -> None: ...
+@overload
+def _registered(key: str) -> type | None: ...
+@overload
+def _registered(key: type) -> str | None: ...

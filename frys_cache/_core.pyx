@@ -10,8 +10,9 @@ The store, the policies and all that a hit touches are in csrc/.  Here is the ma
 `_core_batch.pxi` (many keys at once), `_core_views.pxi` (iterators and views), `_core_state.pxi`
 (configuration, statistics), `_core_policies.pxi` (bounds, ttl and rules at run time),
 `_core_copy.pxi` (copies and pickles), `_core_type.pxi` (what Cython cannot say of a type),
-`_core_memo.pxi` (loading, and memoized functions), `_core_simulate.pxi` (traces) and
-`_core_record.pxi` (recordings).
+`_core_memo.pxi` (loading, and memoized functions), `_core_simulate.pxi` (traces),
+`_core_record.pxi` (recordings), and for what lies below memory `_core_keys.pxi` (keys as bytes),
+`_core_record_head.pxi` (heads of records) and `_core_codec.pxi` (values as bytes).
 Three conventions run through them:
 
 - `PyObject *` is a borrowed pointer, `object` an owned reference.
@@ -24,7 +25,7 @@ cimport cython
 from cpython.exc cimport PyErr_CheckSignals, PyErr_WriteUnraisable
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject, visitproc
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 import os
 import sys
@@ -35,12 +36,13 @@ from itertools import islice
 from numbers import Real
 from types import GenericAlias, MappingProxyType, MethodType
 
-from frys_cache.errors import ConfigurationError, ValueTooLarge
+from frys_cache.errors import (ConfigurationError, KeyNotStable, KeyTooLarge,
+                                ValueTooLarge)
 from frys_cache.types import (DEFAULT, MISSING, CacheInfo, CacheStats, EvictionCause, TierStats,
                               TtlRule)
 
-__all__ = ["HOOK_EVICT", "HOOK_MISS", "HOOK_REMOVE", "HOOK_WRITE", "POLICIES", "MemoryCache",
-           "PolicyManager", "memoize"]
+__all__ = ["HOOK_DECIDE", "HOOK_EVICT", "HOOK_MISS", "HOOK_REMOVE", "HOOK_WRITE", "POLICIES",
+           "MemoryCache", "PolicyManager", "memoize"]
 
 
 include "_core_csrc.pxi"
@@ -52,9 +54,11 @@ cpdef enum:
     HOOK_WRITE = 2
     HOOK_REMOVE = 4
     HOOK_EVICT = 8
+    HOOK_DECIDE = 16  # what depends on whether a key is there is decided below
 cdef enum:
-    WATCH_LISTENER = 16
-    WATCH_UNMADE = 32  # __init__ has not run
+    HOOKS = 31
+    WATCH_LISTENER = 32
+    WATCH_UNMADE = 64  # __init__ has not run
 
 POLICIES = tuple([FC_POLICIES[i].name.decode() for i in range(<int>FC_POLICIES_COUNT)])
 
@@ -182,7 +186,9 @@ cdef class MemoryCache:
 
     def __contains__(self, key):
         tick(self)
-        return fc_contains(self.c, <PyObject *>key)
+        if fc_contains(self.c, <PyObject *>key):
+            return True
+        return bool(self._on_decide("contains", key)) if self.watch & HOOK_DECIDE else False
 
     def __len__(self):
         return count_live(self) if self.c.store.wheel.count else self.c.store.count
@@ -253,6 +259,8 @@ cdef class MemoryCache:
         >>> MemoryCache.fromkeys("a").add("a", 1)
         False
         """
+        if self.watch & HOOK_DECIDE:
+            return self._on_decide("add", key, value, ttl, cost)
         return put_with(self, key, value, ttl, cost, FC_PUT_NEW) != 0
 
     def replace(self, key, value, *, ttl=DEFAULT, cost=1.0):
@@ -261,6 +269,8 @@ cdef class MemoryCache:
         >>> MemoryCache(10).replace("a", 1)
         False
         """
+        if self.watch & HOOK_DECIDE:
+            return self._on_decide("replace", key, value, ttl, cost)
         return put_with(self, key, value, ttl, cost, FC_PUT_OLD) != 0
 
     def incr(self, key, delta=1):
@@ -272,6 +282,8 @@ cdef class MemoryCache:
         1
         11
         """
+        if self.watch & HOOK_DECIDE:
+            return self._on_decide("incr", key, delta)
         return increment(self, key, delta)
 
     def touch(self, key, ttl=DEFAULT):
@@ -282,6 +294,8 @@ cdef class MemoryCache:
         >>> MemoryCache.fromkeys("a").touch("a", 60)
         True
         """
+        if self.watch & HOOK_DECIDE:
+            return self._on_decide("touch", key, ttl)
         return touch(self, key, ttl)
 
     def ttl_of(self, key):
@@ -292,7 +306,12 @@ cdef class MemoryCache:
         >>> MemoryCache.fromkeys("a").ttl_of("a") is None
         True
         """
-        return time_left(self, key)
+        left = time_left(self, key)
+        if left is MISSING and self.watch & HOOK_DECIDE:
+            left = self._on_decide("ttl_of", key)
+        if left is MISSING:
+            raise KeyError(key)
+        return left
 
     def setdefault(self, key, default=None):
         """The value of a key, which becomes `default` if it is absent.
@@ -306,6 +325,8 @@ cdef class MemoryCache:
             value = fc_get(self.c, <PyObject *>key)
             if value is not NULL:
                 return fc_steal(value)
+            if self.watch & HOOK_DECIDE:
+                return self._on_decide("setdefault", key, default)
             if put_value(self, <PyObject *>key, <PyObject *>default, FC_PUT_NEW):
                 return default
 
@@ -360,7 +381,11 @@ cdef class MemoryCache:
         1
         """
         cdef PyObject *value = NULL
-        if remove(self, key, &value):
+        if self.watch & HOOK_DECIDE:
+            found = self._on_decide("pop", key)
+            if found is not MISSING:
+                return found
+        elif remove(self, key, &value):
             return fc_steal(value)
         if default is MISSING:
             raise KeyError(key)
@@ -535,8 +560,8 @@ cdef class MemoryCache:
 
     @property
     def _hooks(self):
-        """The hooks that are on: HOOK_MISS | HOOK_WRITE | HOOK_REMOVE | HOOK_EVICT."""
-        return self.watch & (HOOK_MISS | HOOK_WRITE | HOOK_REMOVE | HOOK_EVICT)
+        """The hooks that are on: the sum of HOOK_MISS and so on."""
+        return self.watch & HOOKS
 
     @_hooks.setter
     def _hooks(self, unsigned int hooks):
@@ -557,6 +582,45 @@ cdef class MemoryCache:
         if version is not None:
             raise TypeError("_fill takes no version yet: pass None")
         return fill(self, key, value, span_until(self, deadline), token) != 0
+
+    def _keep(self, key, value, life, cost, token):
+        """Take over what has been written below; if the token no longer holds, or the value is too
+        heavy for memory, remove what is there instead.
+
+        life: the seconds it has, or None for ever.
+        """
+        keep(self, key, value, FC_NEVER if life is None else nanoseconds(life, "life", False),
+             cost_of(cost), token)
+
+    def _forget(self, key):
+        """Remove a key from memory alone and return its value, or MISSING."""
+        cdef PyObject *value = NULL
+        return fc_steal(value) if take(self, key, &value) else MISSING
+
+    def _empty(self):
+        """Remove everything from memory alone."""
+        empty(self)
+
+    def _touch(self, key, life):
+        """Let a key live for so many seconds, or for ever, in memory alone; whether it is there."""
+        return touch(self, key, life)
+
+    def _life(self, key, ttl):
+        """The seconds that an entry stored now with such a ttl lives, or None for ever."""
+        return life_of(self, <PyObject *>key, span_of(self, ttl))
+
+    def _left(self, key):
+        """The seconds that a key has left in memory, or None for ever; None too when it is absent."""
+        return life_of(self, <PyObject *>key, FC_KEEP)
+
+    @property
+    def _below(self):
+        """What the hooks hand on to: a `CacheManager`, or None.  A copy does not have it."""
+        return self.below
+
+    @_below.setter
+    def _below(self, below):
+        self.below = below
 
     # ---- for tests -------------------------------------------------------------------------------
 
@@ -584,3 +648,6 @@ include "_core_type.pxi"
 include "_core_memo.pxi"
 include "_core_simulate.pxi"
 include "_core_record.pxi"
+include "_core_keys.pxi"
+include "_core_record_head.pxi"
+include "_core_codec.pxi"

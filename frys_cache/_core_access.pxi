@@ -53,9 +53,13 @@ cdef int put_with(MemoryCache self, object key, object value, object ttl, object
 
 
 cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change *change,
-                    fc_mode mode) except -1:
+                    fc_mode mode, object version=None) except -1:
+    """Write below, then here.  Where reads come from below too, whoever was faster meanwhile has
+    made this value worth nothing here: the key is removed, and the next read asks below."""
     cdef fc_exits few
     cdef fc_exits *out = &few
+    cdef uint64_t token
+    cdef bint written = False
     cdef int done
     tick(self)
     if mode != FC_PUT and (self.watch & HOOK_WRITE or self.c.store.weighed
@@ -68,7 +72,11 @@ cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change 
         change.incoming.weight = weigh(self, key, value)
     if self.watch:
         if self.watch & HOOK_WRITE:
-            self._on_write(<object>key, <object>value)
+            if self.c.chained and change.token is NULL:
+                fc_token(self.c, <Py_hash_t>change.incoming.hash, &token)
+                change.token = &token
+            self._on_write(<object>key, <object>value, life_of(self, key, change.ttl), version)
+            written = self.c.chained
         out = enter(self, &few)
     else:
         fc_exits_init(&few, False)
@@ -79,17 +87,50 @@ cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change 
             done = fc_put(self.c, change, out)
     finally:
         leave(self, out)
+    if written and (done == FC_HEAVY or done == 0):
+        take(self, <object>key, NULL)
+        done = 1
     if done == FC_HEAVY:
         raise ValueTooLarge(change.incoming.weight, self.c.store.max_weight)
     return done
 
 
+cdef int keep(MemoryCache self, object key, object value, int64_t span, double cost,
+              uint64_t token) except -1:
+    """Take over what has been written below, or remove what is there."""
+    cdef fc_exits few
+    cdef fc_exits *out
+    cdef fc_change change
+    cdef int done
+    tick(self)
+    fc_change_init(&change, self.c, <PyObject *>key, fc_hash(<PyObject *>key), <PyObject *>value,
+                   FC_PUT)
+    change.ttl = span
+    change.token = &token
+    change.incoming.cost = cost
+    if self.c.store.weighed:
+        change.incoming.weight = weigh(self, <PyObject *>key, <PyObject *>value)
+    out = enter(self, &few)
+    try:
+        done = fc_put(self.c, &change, out)
+        while done == FC_BUSY:
+            await_readers(self)
+            done = fc_put(self.c, &change, out)
+    finally:
+        leave(self, out)
+    if done == FC_HEAVY or done == 0:
+        take(self, key, NULL)
+    return 0
+
+
 cdef int remove(MemoryCache self, object key, PyObject **value) except -1:
-    """1 removed, 0 absent; a new reference to the value for whoever wants it."""
+    """1 removed, 0 absent; a new reference to the value for whoever wants it, who is told of memory
+    alone."""
+    below = None
     if self.watch & HOOK_REMOVE:
         fc_hash(<PyObject *>key)  # an unhashable key reaches no hook
-        self._on_remove([key])
-    return take(self, key, value)
+        below = self._on_remove([key])
+    return take(self, key, value) or (value is NULL and below is not None and below[0])
 
 
 cdef int take(MemoryCache self, object key, PyObject **value) except -1:
@@ -147,12 +188,17 @@ cdef object pop_hooked(MemoryCache self):
 
 
 cdef int clear(MemoryCache self) except -1:
+    if self.watch & HOOK_REMOVE:
+        self._on_remove(None)
+    return empty(self)
+
+
+cdef int empty(MemoryCache self) except -1:
+    """Remove everything, without the hook."""
     cdef fc_exits few
     cdef fc_exits *out
     cdef fc_store old
     cdef int done
-    if self.watch & HOOK_REMOVE:
-        self._on_remove(None)
     sweep(self)
     out = enter(self, &few)
     try:

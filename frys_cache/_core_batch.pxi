@@ -52,17 +52,22 @@ cdef list get_many(MemoryCache self, object keys, object default):
 
 
 cdef int ask_hook(MemoryCache self, tuple keys, object default, list values) except -1:
-    """Ask the hook for what memory did not have."""
-    cdef PyObject *found
+    """Ask the hook, once for each key, for what memory did not have."""
     cdef Py_ssize_t at
+    cdef dict asked = {}
     for at in range(sequence_count(values)):
         if sequence_items(values)[at] is NULL:
-            found = fc_peek(self.c, <PyObject *>keys[at])  # the hook may have filled it meanwhile
-            if found is NULL:
-                value = self._on_miss(keys[at])
-                found = <PyObject *>(default if value is MISSING else value)
-                Py_INCREF(found)
-            sequence_items(values)[at] = found
+            asked[keys[at]] = MISSING
+    if not asked:
+        return 0
+    asked = dict(zip(asked, self._on_miss_many(list(asked))))
+    for at in range(sequence_count(values)):
+        if sequence_items(values)[at] is NULL:
+            value = asked.get(keys[at], MISSING)
+            if value is MISSING:
+                value = default
+            Py_INCREF(<PyObject *>value)
+            sequence_items(values)[at] = <PyObject *>value
     return 0
 
 
@@ -119,6 +124,9 @@ cdef int put_many(MemoryCache self, object items, object ttl) except -1:
     cdef fc_exits *out
     cdef int64_t span = span_of(self, ttl)
     cdef bint plain = ttl is DEFAULT and not self.watch & HOOK_WRITE
+    if self.watch & HOOK_DECIDE:
+        self._on_decide("put_many", list(pairs_of(items)), ttl)
+        return 0
     tick(self)
     out = enter(self, &few)  # listeners hear of the batch when all of it is in
     try:
@@ -127,15 +135,20 @@ cdef int put_many(MemoryCache self, object items, object ttl) except -1:
         elif type(items) is list and plain:
             put_list(self, items, out)
         else:  # one by one: a hook, or an iterable that may look at the cache
-            if isinstance(items, Mapping):
-                items = list(items.items()) if type(items) is dict else items.items()
-            elif hasattr(items, "keys"):
-                items = [(key, items[key]) for key in items.keys()]
-            for key, value in items:
+            for key, value in pairs_of(items):
                 put_spanned(self, key, value, span)
     finally:
         leave(self, out)
     return 0
+
+
+cdef object pairs_of(object items):
+    """The pairs of a mapping, of what has keys, or of an iterable of pairs."""
+    if isinstance(items, Mapping):
+        return list(items.items()) if type(items) is dict else items.items()
+    if hasattr(items, "keys"):
+        return [(key, items[key]) for key in items.keys()]
+    return items
 
 
 cdef int put_spanned(MemoryCache self, object key, object value, int64_t span) except -1:
@@ -150,13 +163,15 @@ cdef Py_ssize_t remove_many(MemoryCache self, object keys) except -1:
     cdef fc_exits few
     cdef fc_exits *out
     cdef Py_ssize_t count = 0
+    below = None
     if self.watch & HOOK_REMOVE:
         keys = list(keys)
-        self._on_remove(keys)
+        below = self._on_remove(keys)
     out = enter(self, &few)
     try:
-        for key in keys:
-            count += take(self, key, NULL)
+        for at, key in enumerate(keys):
+            if take(self, key, NULL) or (below is not None and below[at]):
+                count += 1
     finally:
         leave(self, out)
     return count

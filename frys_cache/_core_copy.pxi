@@ -1,5 +1,7 @@
 """Copies and pickles: options, entries with their standing, and what a subclass has added.
 
+A copy is one of memory alone: it has no tiers below it.
+
 An entry is kept as (key, value, weight, end, left, standing): nanoseconds until its ttl is over and
 until it is over at all, None for never, and what the policy knows of it.
 """
@@ -18,7 +20,7 @@ cdef object get_state(MemoryCache self, bint whole):
                "by_bytes": self.by_bytes, "rules": export_rules(self),
                "policy": self.policy_name, "ttl": self.ttl_given, "idle": self.idle_given,
                "sizeof": self.weigher, "on_evict": self.listener, "clock": self.clock,
-               "hooks": self.watch & ~(WATCH_LISTENER | WATCH_UNMADE),
+               "hooks": 0 if self.below is not None else self.watch & HOOKS,
                "seed": self.c.store.seed, "learned": (learned.draw, learned.share)}
     return options, export(self) if whole else None, object.__getstate__(self)
 

@@ -69,6 +69,7 @@ cdef extern from "fc_empty.h":
         uint32_t configured
         fc_alloc alloc
     ctypedef struct fc_incoming:
+        int64_t hash
         uint64_t weight
         double cost
         const fc_memo *memo

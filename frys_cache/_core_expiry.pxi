@@ -107,12 +107,23 @@ cdef bint touch(MemoryCache self, object key, object ttl) except -1:
 
 
 cdef object time_left(MemoryCache self, object key):
+    """The seconds that a key has left, None for ever, MISSING when it is absent."""
     cdef int64_t left
     cdef Py_hash_t hash = fc_hash(<PyObject *>key)
     tick(self)
     if fc_time_left(self.c, <PyObject *>key, hash, &left) != FC_HIT:
-        raise KeyError(key)
+        return MISSING
     return None if left == FC_NEVER else left / 1e9
+
+
+cdef object life_of(MemoryCache self, PyObject *key, int64_t span):
+    """A span as seconds, or None for ever."""
+    if span == FC_BY_RULES:
+        span = span_by_rules(self, key)
+    elif span == FC_KEEP:
+        left = time_left(self, <object>key)
+        return None if left is MISSING else left
+    return None if span == FC_NEVER else span / 1e9
 
 
 cdef int64_t span_until(MemoryCache self, object deadline) except? -1:

@@ -13,13 +13,21 @@ cdef extern from "Python.h":
                                              PyObject *names)
 
 
-cdef int store_loaded(MemoryCache self, object key, object value, object ttl,
-                      uint64_t token) except -1:
+cdef int store_loaded(MemoryCache self, object key, object value, object ttl, uint64_t token,
+                      object version) except -1:
     """Keep what was loaded, unless the key was touched meanwhile or it is too heavy to keep."""
+    cdef int64_t span = span_of(self, ttl)
+    if version is not None:
+        self._on_write(key, value, life_of(self, <PyObject *>key, span), version)
     try:
-        return fill(self, key, value, span_of(self, ttl), token)
+        return fill(self, key, value, span, token)
     except ValueTooLarge:
         return 0
+
+
+cdef object version_of(MemoryCache self):
+    """What a value loaded from now on is written below with, or None: nothing is below."""
+    return self._version() if self.watch & HOOK_DECIDE else None
 
 
 cdef object reload(MemoryCache self, Memoized owner, object key, object ttl, object function,
@@ -29,6 +37,7 @@ cdef object reload(MemoryCache self, Memoized owner, object key, object ttl, obj
     cdef uint64_t token, epoch = owner.epoch
     cdef fc_change change
     fc_token(self.c, fc_hash(<PyObject *>key), &token)
+    version = version_of(self)
     value = function(*args, **kwargs)
     if owner.epoch == epoch:
         fc_change_init(&change, self.c, <PyObject *>key, fc_hash(<PyObject *>key),
@@ -36,7 +45,7 @@ cdef object reload(MemoryCache self, Memoized owner, object key, object ttl, obj
         change.ttl = span_of(self, ttl)
         change.token = &token
         try:
-            put_change(self, <PyObject *>key, <PyObject *>value, &change, FC_PUT)
+            put_change(self, <PyObject *>key, <PyObject *>value, &change, FC_PUT, version)
         except ValueTooLarge:
             take(self, key, NULL)
     return value
@@ -79,13 +88,20 @@ cdef object load(MemoryCache self, Memoized owner, object key, object ttl, objec
             value = fc_steal(found)
         else:
             value = MISSING
+            version = None
             if self.watch & HOOK_MISS:
-                value = self._on_miss(key)
+                try:
+                    value = self._on_miss(key)
+                    version = version_of(self)
+                except KeyNotStable:
+                    if owner is None:
+                        raise
+                    # Arguments that mean nothing elsewhere: the result is kept in memory alone.
             if value is MISSING:
                 epoch = 0 if owner is None else owner.epoch
                 value = call_vector(<PyObject *>function, args, nargsf, names)
                 if owner is None or owner.epoch == epoch:
-                    store_loaded(self, key, value, ttl, token)
+                    store_loaded(self, key, value, ttl, token, version)
         flight.land(value)
         ended = True
         return value

@@ -104,6 +104,8 @@ cdef class Memoized:
         if self.prefix is None:
             clear(self.held)
         else:
+            if self.held.watch & HOOK_DECIDE:
+                self.held._on_decide("forget_calls", self.prefix)
             remove_many(self.held, own_keys(self))
         self.hits = self.misses = 0
 

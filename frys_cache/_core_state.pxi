@@ -126,7 +126,7 @@ cdef int configure(MemoryCache self, object max_entries, object max_size_bytes, 
 
 
 cdef int set_hooks(MemoryCache self, unsigned int hooks) except -1:
-    if hooks > (HOOK_MISS | HOOK_WRITE | HOOK_REMOVE | HOOK_EVICT):
+    if hooks > HOOKS:
         raise ValueError(f"no such hooks: {hooks}")
     self.watch = self.watch & (WATCH_LISTENER | WATCH_UNMADE) | hooks
     self.c.chained = hooks & HOOK_MISS

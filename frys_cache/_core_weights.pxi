@@ -10,7 +10,7 @@ cdef object payload(object o):
 
 
 cdef uint64_t weigh(MemoryCache self, PyObject *key, PyObject *value) except? -1:
-    """The weight of an entry; ValueTooLarge when the cache could not hold it alone.
+    """The weight of an entry; ValueTooLarge when memory could not hold it, and nothing is below.
 
     Runs foreign code, so it comes before anything is looked at.
     """
@@ -31,7 +31,9 @@ cdef uint64_t weigh(MemoryCache self, PyObject *key, PyObject *value) except? -1
         size = int.__int__(size)
         if size < 0:
             raise ValueError(f"sizeof must return 0 or more bytes, not {size}")
-    if size > self.c.store.max_weight or size >= 1 << 63:
+    size = min(size, (1 << 63) - 1)
+    # With a tier below, what memory cannot hold may still go there.
+    if size > self.c.store.max_weight and not self.c.chained:
         raise ValueTooLarge(size, self.c.store.max_weight)
     return size
 

@@ -206,7 +206,7 @@ def test_union_tells_nobody_and_calls_no_hook():
     told = []
 
     class Hooked(FrysCache):
-        def _on_write(self, key, value):
+        def _on_write(self, key, value, life, version):
             told.append(("write", key))
 
         def _on_remove(self, keys):

@@ -106,7 +106,7 @@ def test_listener_that_cannot_be_called_raises(cls, listener):
 @every_class
 @pytest.mark.parametrize(
     "name",
-    ["tags", "persistent", "loader", "maxsize", "getsizeof", "nonsense"],
+    ["tags", "distributed", "loader", "maxsize", "getsizeof", "nonsense"],
 )
 def test_argument_that_does_not_exist_raises(cls, name):
     """Catch an argument that is accepted and ignored."""

@@ -31,7 +31,7 @@ class Chained(FrysCache):
         self._note("miss", key)
         return self.below.get(key, MISSING)
 
-    def _on_write(self, key, value):
+    def _on_write(self, key, value, life, version):
         self._note("write", key, value)
 
     def _on_remove(self, keys):
@@ -289,7 +289,7 @@ def test_on_write_that_writes_itself_breaks_nothing():
     """Catch a write that goes on with a place from before its hook ran."""
 
     class Meddling(Chained):
-        def _on_write(self, key, value):
+        def _on_write(self, key, value, life, version):
             if value != "inner":
                 self.clear()
                 self.put_many((number, "inner") for number in range(20))

@@ -22,20 +22,50 @@ LONGEST = 500
 LOWEST = {"errors", "types"}
 CODEC = LOWEST | {"codec/"}
 TIERS = CODEC | {"tiers/base"}
+# The persistent tier from RocksDB upwards.
+DATABASE = TIERS | {"tiers/rocks"}
+STORE = DATABASE | {"tiers/opening", "tiers/reserve", "tiers/sentinel", "tiers/store"}
+# What needs no database: clocks, locks, and what a cache is given.
+STEPS = {
+    f"tiers/{name}"
+    for name in (
+        "admission",
+        "arguments",
+        "closed",
+        "nothing",
+        "standin",
+        "stripes",
+        "sweeper",
+        "versions",
+    )
+}
+DISK = STORE | STEPS | {"tiers/disk"}
+# What the manager is made of, beside the tiers.
+PARTS = {"config", "decisions", "doubts", "warming"}
 CHAIN = {"_core", "flight", "breaker", "consistency", "journal", "tiers/", *CODEC}
 SIDE = {"policies", "invalidation", "preload", "stats"}
 MODELS = {"_queue_models", "_reference_views", "_tinylfu_model"}
-FRONT = {"cache", "aio", "builder"}
+FRONT = {"below", "cache", "aio", "builder"}
 PUBLIC = {"__init__"}
 MAY_IMPORT = {
     "errors": set(),
     "types": set(),
     "_core": LOWEST | {"flight"},
-    "codec/": LOWEST,
+    "codec/": LOWEST | {"_core"},
     "tiers/__init__": LOWEST | {"tiers/"},
     "tiers/base": LOWEST,
     "tiers/face": LOWEST,
-    "tiers/persistent": TIERS,
+    "tiers/rocks": LOWEST | {"tiers/base"},
+    "tiers/reserve": LOWEST,
+    "tiers/sentinel": LOWEST,
+    "tiers/opening": DATABASE | {"tiers/sentinel"},
+    "tiers/store": STORE,
+    **dict.fromkeys(STEPS, LOWEST | {"tiers/base"}),
+    "tiers/disk": STORE | STEPS,
+    "tiers/bound": DISK,
+    "tiers/changes": DISK,
+    "tiers/shared": DISK | {"tiers/bound"},
+    "tiers/persistent": DISK | {"tiers/bound", "tiers/changes", "tiers/shared"},
     "tiers/distributed": TIERS,
     "tiers/coherence": TIERS,
     "simulation": LOWEST | {"_core"},
@@ -43,12 +73,15 @@ MAY_IMPORT = {
     "breaker": LOWEST | {"tiers/face"},
     "consistency": LOWEST | {"tiers/base"},
     "journal": LOWEST | {"tiers/base", "consistency"},
-    "manager": CHAIN,
+    **dict.fromkeys(("decisions", "doubts", "warming"), CHAIN | PARTS),
+    "manager": CHAIN | PARTS,
     **dict.fromkeys(SIDE, CHAIN | {"manager"}),
-    **dict.fromkeys(FRONT, CHAIN | {"manager"} | SIDE | FRONT),
+    "config": LOWEST | {"policies"},
+    **dict.fromkeys(FRONT, CHAIN | {"manager", "config"} | SIDE | FRONT),
     **dict.fromkeys(MODELS, LOWEST),
-    "testing": MODELS | CHAIN | {"manager"} | SIDE | FRONT | PUBLIC,
-    "__init__": CHAIN | {"manager", "simulation"} | SIDE | FRONT,
+    "_tier_contract": LOWEST | {"tiers/standin"},
+    "testing": MODELS | {"_tier_contract"} | CHAIN | {"manager"} | SIDE | FRONT | PUBLIC,
+    "__init__": CHAIN | {"manager", "simulation", "config"} | SIDE | FRONT,
     "monitor/": PUBLIC,
     "contrib/": PUBLIC,
     "cli/": PUBLIC | {"simulation"},
@@ -56,9 +89,9 @@ MAY_IMPORT = {
 
 # An optional dependency is imported in exactly one place; zstandard also packs traces.
 OUTSIDE = {
-    "rocksdict": "tiers/persistent",
+    "rocksdict": "tiers/rocks",
     "redis": "tiers/distributed",
-    "msgspec": "codec/values",
+    "msgspec": "codec/registry",
     "zstandard": ("codec/compression", "cli/traces"),
     "prometheus_client": "monitor/",
     "opentelemetry": "monitor/",
@@ -66,7 +99,7 @@ OUTSIDE = {
     "matplotlib": "cli/",
     "numpy": "cli/",
     # Test code that is shipped for authors of tiers.
-    "pytest": "testing",
+    "pytest": "_tier_contract",
     # Only read by type checkers, which bring it along.
     "typing_extensions": "_core.pyi",
 }

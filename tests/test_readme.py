@@ -4,6 +4,8 @@ import doctest
 import re
 from pathlib import Path
 
+import rocksdict  # noqa: F401  left out where it is not installed
+
 README = Path(__file__).resolve().parent.parent / "README.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

@@ -1,7 +1,84 @@
 """The code blocks of the specification, in Python: a test for each, with its effect in a cache."""
 
-from frys_cache import CompositePolicy, FrysCache, LruPolicy, MemoryCache, TtlPolicy
+from datetime import timedelta
+
+import pytest
+import rocksdict  # noqa: F401  left out where it is not installed
+
+from frys_cache import (
+    CacheBuilder,
+    CompositePolicy,
+    EvictionPolicy,
+    FrysCache,
+    LruPolicy,
+    MemoryCache,
+    TtlPolicy,
+)
 from frys_cache.testing import FakeClock
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Run in a folder of its own: the paths of the specification are relative."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_quick_start(folder, capsys):
+    """Catches "Quick Start": a tier, a ttl or a compression that is said and not made."""
+    cache = (
+        CacheBuilder()
+        .with_memory_lru(1000)
+        .with_persistent("./cache.db")
+        .with_ttl(timedelta(seconds=3600))
+        .with_compression(True)
+        .build()
+    )
+    cache.put(b"user:123", b"{'name': 'Alice'}")
+    if (data := cache.get(b"user:123")) is not None:
+        print(f"Found user: {data.decode()}")
+    assert capsys.readouterr().out == "Found user: {'name': 'Alice'}\n"
+
+    assert (cache.maxsize, cache.policy) == (1000, "lru")
+    assert 3590 < cache.ttl_of(b"user:123") <= 3600
+    cache.close()
+    assert (folder / "cache.db").is_dir()
+    with FrysCache(10, persistent="./cache.db") as again:
+        assert again[b"user:123"] == b"{'name': 'Alice'}"
+        assert 3590 < again.ttl_of(b"user:123") <= 3600
+
+
+def test_memory_cache():
+    """Catches "Memory Cache": one of two bounds that is lost on the way."""
+    cache = (
+        CacheBuilder()
+        .max_entries(5000)
+        .max_size_bytes(100 * 1024 * 1024)  # 100 MB
+        .eviction_policy(EvictionPolicy.LRU)
+        .build()
+    )
+    cache.update({number: bytes(100) for number in range(6000)})
+    assert len(cache) == 5000
+    cache["large"] = bytes(99 * 1024 * 1024)
+    assert len(cache) == 5000
+    cache["larger"] = bytes(100 * 1024 * 1024 - 100)
+    assert list(cache) == ["larger"]
+    assert cache.policy == "lru"
+
+
+def test_persistent_cache(folder):
+    """Catches "Persistent Cache": a bound of memory that is asked for, a level that is ignored."""
+    cache = (
+        CacheBuilder().with_persistent("./cache.db").with_compression(True).compression_level(5)
+    ).build()
+    text = "again and again " * 1000
+    cache["text"] = text
+    assert cache.maxsize == 64 * 1024 * 1024
+    cache.close()
+    with CacheBuilder().with_persistent("./cache.db").build() as again:
+        assert again["text"] == text
+        disk = again.tiers["persistent"]
+        assert len(disk.tier.read_one(disk.codec.key("text"))) < len(text) / 10
 
 
 def test_ttl_policy():

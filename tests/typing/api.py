@@ -1,10 +1,14 @@
 """A program that merely uses the public names; type checkers read it, nobody runs it."""
 
 from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, ValuesView
-from typing import assert_type
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, assert_type
 
 from frys_cache import (
     MISSING,
+    CacheBuilder,
+    CacheConfig,
     CacheError,
     CacheInfo,
     CacheStats,
@@ -45,6 +49,17 @@ try:
 except ConfigurationError as error:
     assert_type(error, ConfigurationError)
     as_value_error: ValueError = error
+
+# By steps, or from a configuration.
+
+builder = CacheBuilder().with_memory_lru(1000).with_persistent(Path("cache.db"))
+assert_type(builder.with_ttl(timedelta(hours=1)).with_compression(True), CacheBuilder)
+assert_type(builder.with_memory(on_evict=heard).eviction_policy(LruPolicy()), CacheBuilder)
+assert_type(builder.config(), CacheConfig)
+assert_type(builder.build(), FrysCache[Any, Any])
+built: FrysCache[str, int] = builder.build()
+configured: FrysCache[str, int] = FrysCache.from_config(CacheConfig(100, mode="strict"))
+assert_type(CacheConfig(100).arguments(), dict[str, Any])
 
 # As a dict.
 

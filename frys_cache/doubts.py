@@ -1,0 +1,83 @@
+"""Keys whose record in a tier may be older than what was acknowledged.
+
+A tier that refuses a write or a removal, because its disk is full, still has the record of before.
+Until that is gone the key must not be read there.  The keys are remembered in memory and removed
+from the tier when it takes writes again, which is tried once a second, by whoever comes by.
+
+Cost: nothing while there is no doubt; else one lookup in a set.  At most `ROOM` keys: beyond them a
+write has to be refused, since what cannot be remembered cannot be promised.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from frys_cache.errors import CacheError
+
+if TYPE_CHECKING:
+    from frys_cache.tiers.persistent import PersistentCache
+
+__all__ = ["Doubts"]
+
+ROOM: Final = 10_000
+AGAIN: Final = 1.0
+
+
+class Doubts:
+    """The encoded keys of one tier that are in doubt.  False when there are none.
+
+    steady: a callable that returns seconds, for tests.  Safe from any thread: each step is one
+    operation of a set, and a key that is written while it is settled has a newer version.
+    """
+
+    __slots__ = ("_cache", "_steady", "_tried", "keys")
+
+    def __init__(
+        self, cache: PersistentCache[Any, Any], steady: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._cache = cache
+        self._steady = steady
+        self.keys: set[bytes] = set()
+        self._tried = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.keys)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __contains__(self, key: bytes) -> bool:
+        """Tell whether a key is in doubt, after trying to settle all that are."""
+        if not self.keys:
+            return False
+        self._settle()
+        return key in self.keys
+
+    def add(self, keys: Iterable[bytes]) -> bool:
+        """Doubt these keys; False, and none is added, when there is no room for them."""
+        self._tried = self._steady()
+        known = self.keys.union(keys)
+        if len(known) > ROOM:
+            return False
+        self.keys.update(keys)
+        return True
+
+    def discard(self, keys: Iterable[bytes]) -> None:
+        """Trust these keys again: the tier has taken what was written or removed."""
+        self.keys.difference_update(keys)
+
+    def _settle(self) -> None:
+        """Remove from the tier what is in doubt, if the last attempt was long enough ago."""
+        now = self._steady()
+        if now - self._tried < AGAIN:
+            return
+        self._tried = now
+        doubted = list(self.keys)
+        try:
+            tier = self._cache.tier
+            tier.drop(doubted, tier.versions.next())
+        except CacheError:
+            return
+        self.keys.difference_update(doubted)
