@@ -84,6 +84,13 @@ class KeyEncoder:
     def key(self, key: object) -> bytes: ...
 
 def read_head(record: bytes) -> tuple[int, int, int, int, int]: ...
+def unpack_run(
+    records: list[bytes | None],
+    dictionary: int,
+    max_size: int,
+    frame_size: Callable[[bytes], int],
+    decompress: Callable[..., bytes],
+) -> list[Any]: ...
 def split_record(
     record: bytes,
 ) -> tuple[int, int, int, int, int, Any, int, int]: ...

@@ -145,3 +145,41 @@ cdef object text_of(const char *at, Py_ssize_t size):
         return PyUnicode_DecodeUTF8(at, size, "surrogatepass")
     except UnicodeDecodeError as error:
         raise IntegrityError(f"str is damaged: {error}") from error
+
+
+def unpack_run(list records not None, uint32_t dictionary, Py_ssize_t max_size, frame_size,
+               decompress):
+    """Return (value, version, expires_ms) of each record that is plain bytes, compressed or not.
+
+    dictionary: the only one that frames may be compressed with.  frame_size, decompress: of zstd.
+    None where there is no record, MISSING for what has to be looked at by itself, damage too.  In
+    one step per record: in a batch of 100 the calls between these would cost as much as zstd.
+    """
+    cdef list out = []
+    cdef const uint8_t *at
+    cdef Py_ssize_t size
+    cdef uint64_t packed
+    for record in records:
+        if record is None:
+            out.append(None)
+            continue
+        value = MISSING
+        size = len(<bytes?>record)
+        at = <const uint8_t *>bytes_start(record)
+        if size >= RECORD_HEAD and at[0] == RECORD_MAGIC and at[2] == 0 and at[3] == 0:
+            if at[1] == 0 and size - RECORD_HEAD <= max_size:
+                value = PyBytes_FromStringAndSize(<const char *>at + RECORD_HEAD,
+                                                  size - RECORD_HEAD)
+            elif at[1] == RECORD_COMPRESSED and size >= RECORD_HEAD + 8:
+                packed = load_big(at + RECORD_HEAD)
+                if packed >> 32 == dictionary and 0 < <uint32_t>packed <= max_size:
+                    frame = PyBytes_FromStringAndSize(<const char *>at + RECORD_HEAD + 8,
+                                                      size - RECORD_HEAD - 8)
+                    try:
+                        if frame_size(frame) == <uint32_t>packed:
+                            value = decompress(frame, 0, False, False)
+                    except Exception:
+                        value = MISSING  # decoded by itself, it says what is wrong
+        out.append(MISSING if value is MISSING
+                   else (value, load_big(at + 4), load_big(at + 12)))
+    return out

@@ -28,9 +28,11 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from frys_cache._core import unpack_run
 from frys_cache.errors import ConfigurationError, IntegrityError
+from frys_cache.types import Missing
 
 if TYPE_CHECKING:
     import zstandard
@@ -180,6 +182,21 @@ class Compressor:
             return data
         except self._error as error:
             raise IntegrityError(f"compressed value is damaged: {error}") from error
+
+    def unpack_run(
+        self, records: list[bytes | None], max_size: int
+    ) -> list[tuple[Any, int, int] | Missing | None]:
+        """Return what plain records hold, and MISSING for those that `decompress` has to see."""
+        now = self._now
+        try:
+            reader = now.readers.pop()
+        except IndexError:
+            reader = now.new_reader()
+        values: list[tuple[Any, int, int] | Missing | None] = unpack_run(
+            records, now.id, max_size, self._frame_size, reader.decompress
+        )
+        now.readers.append(reader)
+        return values
 
     def use(self, dictionary: bytes) -> int:
         """Compress with this dictionary from now on, and return its id; after a reopening.

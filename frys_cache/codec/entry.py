@@ -13,7 +13,7 @@ that none is the beginning of another.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from frys_cache._core import KeyEncoder, pack_head, read_head, split_record
 from frys_cache.codec.compression import Compressor
@@ -180,18 +180,19 @@ class Codec:
         self, keys: Sequence[bytes], records: Sequence[bytes | None]
     ) -> list[tuple[Any, int, int] | IntegrityError | None]:
         """Decode one record per key: None where there is none, an IntegrityError in its place."""
-        out: list[tuple[Any, int, int] | IntegrityError | None] = []
+        if self._compressor is None or self._signed:
+            run: list[Any] = [None if record is None else MISSING for record in records]
+        else:
+            run = self._compressor.unpack_run(list(records), self._max_value_size)
         decode = self.decode
-        for key, record in zip(keys, records, strict=True):
-            if record is None:
-                out.append(None)
-                continue
-            try:
-                out.append(decode(key, record))
-            except IntegrityError as error:
-                # Its traceback would hold this frame, which holds the error.
-                out.append(error.with_traceback(None))
-        return out
+        for at, (key, record, entry) in enumerate(zip(keys, records, run, strict=True)):
+            if entry is MISSING:
+                try:
+                    run[at] = decode(key, cast(bytes, record))
+                except IntegrityError as error:
+                    # Its traceback would hold this frame, which holds the error.
+                    run[at] = error.with_traceback(None)
+        return run
 
     def expiry(self, record: bytes) -> tuple[int, int]:
         """Return (version, expires_ms) from the head alone, unsigned; IntegrityError."""
