@@ -60,7 +60,8 @@ demo: .venv/.demo-$(PYVER)  ## summarise the standard library: cold, from memory
 test: system test-c test-wheel test-oldest test-ft  ## every test: C, the wheel, free-threaded CPython
 
 bench: .venv/.bench-$(PYVER)  ## compare with dict and the other caches; fail when a ratio is out of bounds
-	@.venv/bin/python benchmarks/gate.py
+	@status=0; for bench in gate codec persistent; do \
+	    .venv/bin/python benchmarks/$$bench.py || status=1; done; exit $$status
 
 asan: .venv-asan/.ready-$(PYVER)  ## the whole suite under AddressSanitizer, LeakSanitizer and UBSan
 	$(call say,the suite under ASan + UBSan$(if $(filter 0,$(LEAKS)),; leaks are looked for on 3.11 only))
