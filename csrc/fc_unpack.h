@@ -39,7 +39,9 @@ typedef struct fc_unpack {
     const uint8_t *start, *at, *end; /* end: of the extension that is being read */
     const uint8_t *stop;             /* of all */
     size_t owed;                     /* items that open containers still promise */
+    uint64_t left;                   /* of what containers may still take in memory */
     const char *wrong;
+    bool foreign; /* the caller's: code that is not ours may run from here on */
 } fc_unpack;
 
 static inline void
@@ -48,7 +50,9 @@ fc_unpack_init(fc_unpack *r, const uint8_t *data, size_t bytes)
     r->start = r->at = data;
     r->end = r->stop = data + bytes;
     r->owed = 1;
+    r->left = fc_cost_max(bytes);
     r->wrong = NULL;
+    r->foreign = false;
 }
 
 FC_COLD static fc_kind
@@ -245,6 +249,18 @@ fc_unpack_next(fc_unpack *r, fc_read *t)
 {
     t->kind = fc_unpack_kind(r, t);
     return t->kind;
+}
+
+/* Take note of a container before it is made; false when all of them are too large for the body. */
+FC_INLINE bool
+fc_unpack_pay(fc_unpack *r, uint64_t cost)
+{
+    if (FC_UNLIKELY(cost > r->left)) {
+        fc_unpack_fail(r, "its containers take too much memory for its length");
+        return false;
+    }
+    r->left -= cost;
+    return true;
 }
 
 /* Read the payload of the extension read last as one item; fc_unpack_leave gets its return value. */

@@ -476,6 +476,7 @@ def _register(
     given: frozenset[str],
     has_dict: bool,
     members: dict[str, Any] | None,
+    by_identity: bool,
 ) -> None: ...
 @overload
 def _registered(key: str) -> type | None: ...

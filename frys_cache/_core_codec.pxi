@@ -4,8 +4,8 @@
 does both for times, and `_core_refusals.pxi` words what is refused; fc_msgpack.h has the table of
 what is written.  Types are told apart by their address, never by isinstance: a
 subclass is another type.  No code of a user runs while a value is walked, but `__hash__` and
-`__eq__` of registered objects that are keys of a dict or in a set, when it is made again; the
-cycle collector may, so a walk holds what it looks at and notices containers that change.
+`__eq__` of registered objects that are keys of a dict or in a set, to see what it will be when it
+is made again, and then; the cycle collector may run others, so a walk holds what it looks at and notices containers that change.
 
 Cost: a dict of 9 fields of 9 types in about 1 us each way.
 Not chosen: msgspec with hooks, which are Python functions per object, and which forgets tuples.
@@ -14,9 +14,14 @@ Not chosen: msgspec with hooks, which are Python functions per object, and which
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context
 from uuid import UUID, SafeUUID
 
-from frys_cache.errors import ConfigurationError, IntegrityError, SerializationError
+from frys_cache.errors import (
+    ConfigurationError,
+    IntegrityError,
+    SerializationError,
+    Unreadable,
+)
 
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memcmp, memcpy
 
 cdef extern from "fc_text.h":
     size_t fc_text_bytes(PyObject *text) noexcept
@@ -38,6 +43,8 @@ cdef extern from "fc_unpack.h":
     enum: FC_EXT_DATETIME, FC_EXT_TIMEDELTA, FC_EXT_OBJECT, FC_EXT_MEMBER
     enum: FC_BAD, FC_NULL, FC_FALSE, FC_TRUE, FC_INT, FC_UINT, FC_REAL, FC_STR, FC_BIN
     enum: FC_ARRAY, FC_MAP, FC_EXT
+    enum: FC_COST_LIST, FC_COST_DICT, FC_COST_SET, FC_COST_OBJECT
+    uint64_t fc_cost_max(size_t bytes) noexcept
     void fc_store_be(uint8_t *at, uint64_t value, int bytes) noexcept
     uint64_t fc_load_be(const uint8_t *at, int bytes) noexcept
     uint64_t fc_bits_of(double value) noexcept
@@ -75,9 +82,11 @@ cdef extern from "fc_unpack.h":
         const uint8_t *end
         const uint8_t *stop
         const char *wrong
+        bint foreign
     void fc_unpack_init(fc_unpack *r, const uint8_t *data, size_t bytes) noexcept
     int fc_unpack_next(fc_unpack *r, fc_read *t) noexcept
     const uint8_t *fc_unpack_enter(fc_unpack *r, const fc_read *t) noexcept
+    bint fc_unpack_pay(fc_unpack *r, uint64_t cost) noexcept
     bint fc_unpack_leave(fc_unpack *r, const uint8_t *end) noexcept
 
 cdef extern from *:
@@ -187,8 +196,8 @@ cdef extern from *:
     bint dict_next "PyDict_Next" (PyObject *o, Py_ssize_t *at, PyObject **key,
                                   PyObject **value) noexcept
     object PyObject_Str(PyObject *o)
+    object PyUnicode_FromObject(object o)
     object PyObject_GenericGetDict(PyObject *o, void *context)
-    int PyObject_GenericSetAttr(object o, object name, object value) except -1
     void PyErr_Clear() noexcept
     void PyErr_Fetch(PyObject **cls, PyObject **value, PyObject **trace) noexcept
     void PyErr_Restore(PyObject *cls, PyObject *value, PyObject *trace) noexcept
@@ -238,6 +247,7 @@ cdef class Registered:
     cdef tuple spare      # descriptors of slots that are no fields
     cdef frozenset given  # fields that the class itself has a value for
     cdef bint has_dict
+    cdef bint by_identity  # no two objects are equal, or hash as one
     cdef dict members     # of an enum: name -> member; or None
     cdef dict names       # of an enum: address of a member -> name
 
@@ -247,11 +257,18 @@ cdef dict registered_names = {}  # name -> Registered
 
 
 def _register(cls, str name, tuple fields, tuple slots, tuple spare, frozenset given,
-              bint has_dict, dict members):
-    """Let values of this type be stored; the caller has looked at it and holds the lock."""
+              bint has_dict, dict members, bint by_identity):
+    """Let values of this type be stored; the caller has looked at it and holds the lock.
+
+    Raises TypeError for a name that is not exactly a str.
+    """
     cdef Registered r = Registered.__new__(Registered)
+    for one in (name, *fields, *(members or ())):
+        if not PyUnicode_CheckExact(<PyObject *>one):  # pack_text would read what is not there
+            raise TypeError(f"a name is a str, not {type_name(one)}")
     r.cls, r.name, r.fields, r.slots, r.spare = cls, name, fields, slots, spare
     r.given, r.has_dict, r.members = given, has_dict, members
+    r.by_identity = by_identity
     if members is not None:
         r.names = {<size_t><PyObject *>member: key for key, member in members.items()}
     registered_types[<size_t><PyObject *>cls] = r
@@ -306,18 +323,25 @@ def encode_value(value, /):
         explain(&e)
     if e.out.failed:
         raise MemoryError
+    if e.cost > fc_cost_max(e.out.size):
+        fc_pack_free(&e.out)
+        raise SerializationError(
+            f"value of {e.out.size} bytes has containers of {e.cost} bytes in memory, more than "
+            f"the {fc_cost_max(e.out.size)} that are read back: store it in parts, or flatter")
     try:
         return code, bytes_new(<char *>e.out.data, <Py_ssize_t>e.out.size)
     finally:
         fc_pack_free(&e.out)
 
 
-def decode_value(int code, bytes body, /):
+def decode_value(int code, bytes body not None, /):
     """Return the value that encode_value turned into (code, body).
 
     Nothing of what is read is run: no constructor of a class, no import by name.
-    Raises IntegrityError for anything that encode_value has not written, and for a registered type
-    that is not registered here; MemoryError.  Safe from any thread.
+    Raises IntegrityError for anything that encode_value has not written, and its subclass
+    Unreadable for a registered type or a time zone that is not known here, or not as it was;
+    TypeError for a body that is not exactly bytes; MemoryError; RecursionError of a `__hash__` or
+    `__eq__` that runs.  Safe from any thread.
 
     >>> decode_value(3, b'\\x81\\xa2id\\x07')
     {'id': 7}

@@ -2,7 +2,8 @@
 
 Every byte may be hostile.  The reader checks lengths before anything is made of them; here depth,
 duplicates, ranges and names are checked; and whatever a constructor still refuses becomes an
-IntegrityError in `decode_body`.  Objects of registered types are allocated and their fields set:
+IntegrityError in `decode_body`.  What is missing here, a type or a zone, is Unreadable: the bytes
+may be good.  Objects of registered types are allocated and their fields set:
 their code does not run.
 """
 
@@ -27,9 +28,12 @@ cdef object decode_body(int code, const uint8_t *data, size_t size):
             raise IntegrityError(f"a stored value is damaged: a {type(value).__name__} "
                                  f"under the code {code}")
         return value
-    except (IntegrityError, MemoryError):
+    except (IntegrityError, MemoryError, RecursionError):
         raise
     except Exception as error:
+        if r.foreign:
+            raise Unreadable(f"a stored value cannot be read here: {type(error).__name__}, perhaps "
+                             "of the __hash__ or __eq__ of a registered type") from error
         raise IntegrityError(f"a stored value is damaged: {type(error).__name__}: {error} "
                              f"(near byte {r.at - r.start} of {size})") from error
 
@@ -51,9 +55,18 @@ cdef int damaged(fc_unpack *r, str wrong=None) except -1:
                          f"(byte {r.at - r.start} of {r.stop - r.start})")
 
 
-cdef int check_depth(fc_unpack *r, int depth) except -1:
+cdef int twice(fc_unpack *r, str wrong) except -1:
+    if r.foreign:
+        raise Unreadable(f"a stored value cannot be read here: {wrong}, perhaps as the __eq__ of a "
+                         "registered type has it, which was another when it was stored")
+    return damaged(r, wrong)
+
+
+cdef int check_container(fc_unpack *r, int depth, uint64_t cost) except -1:
     if depth > DEEPEST:
         damaged(r, f"it is nested deeper than {DEEPEST} levels")
+    if not fc_unpack_pay(r, cost):
+        damaged(r)
     return 0
 
 
@@ -100,7 +113,7 @@ cdef object read_key(fc_unpack *r, int depth):
 
 cdef object read_list(fc_unpack *r, uint32_t count, int depth):
     cdef Py_ssize_t i
-    check_depth(r, depth)
+    check_container(r, depth, FC_COST_LIST)
     made = list_new(count)
     for i in range(count):
         item = read(r, depth)
@@ -111,14 +124,14 @@ cdef object read_list(fc_unpack *r, uint32_t count, int depth):
 
 cdef object read_dict(fc_unpack *r, uint32_t count, int depth):
     cdef uint32_t i
-    check_depth(r, depth)
+    check_container(r, depth, FC_COST_DICT)
     # A table is larger than its bytes: a large one grows with what has been read.
     made = fc_dict_new(count if count < 1024 else 1024)
     for i in range(count):
         key = read_key(r, depth)
         dict_set(made, key, read(r, depth))
     if PyDict_GET_SIZE(<PyObject *>made) != count:
-        damaged(r, "a dict has the same key twice")
+        twice(r, "a dict has the same key twice")
     return made
 
 
@@ -127,7 +140,7 @@ cdef object read_array(fc_unpack *r, const fc_read *ext, int depth, bint ordered
     cdef const uint8_t *end = fc_unpack_enter(r, ext)
     cdef fc_read t
     cdef Py_ssize_t i
-    check_depth(r, depth)
+    check_container(r, depth, FC_COST_LIST if ordered else FC_COST_SET)
     if fc_unpack_next(r, &t) != FC_ARRAY:
         damaged(r, "an extension without its array" if r.wrong is NULL else None)
     made = tuple_new(t.count) if ordered else set()
@@ -139,7 +152,7 @@ cdef object read_array(fc_unpack *r, const fc_read *ext, int depth, bint ordered
         else:
             PySet_Add(made, item)
     if not ordered and <uint32_t>len(<set>made) != t.count:
-        damaged(r, "a set has the same item twice")
+        twice(r, "a set has the same item twice")
     if not fc_unpack_leave(r, end):
         damaged(r)
     return made
@@ -195,8 +208,9 @@ cdef object read_decimal(fc_unpack *r, fc_read *t):
         damaged(r, "the text of a Decimal is none")
     text = fc_text_read(t.data, t.count)
     made = make_decimal(text)
-    # Only an exponent can be too large, or written in another way; it may be an "e" in this thread.
-    if memchr(t.data, c"E", t.count) is not NULL and str(made).upper() != text:
+    usual = PyObject_Str(<PyObject *>made)
+    # The one letter that the context of a thread may change.
+    if usual != text and usual.replace("e", "E") != text:
         damaged(r, "a Decimal is out of range, or not in its usual form")
     return made
 
@@ -252,29 +266,30 @@ cdef object read_registered(fc_unpack *r, fc_read *ext, int depth):
     cdef const uint8_t *end = fc_unpack_enter(r, ext)
     cdef fc_read t
     cdef Registered known
-    check_depth(r, depth)
+    check_container(r, depth, FC_COST_OBJECT if ext.code == FC_EXT_OBJECT else 0)
     if fc_unpack_next(r, &t) != FC_ARRAY or t.count != 2 or fc_unpack_next(r, &t) != FC_STR:
         damaged(r, "a registered object without its name" if r.wrong is NULL else None)
     name = fc_text_read_key(t.data, t.count)
     known = registered_names.get(name)
     if known is None:
-        raise IntegrityError(f"a stored value is of the type registered as {name!r}, which is not "
-                             f"registered here: call register_type(cls, name={name!r})")
+        raise Unreadable(f"a stored value is of the type registered as {name!r}, which is not "
+                         f"registered here: call register_type(cls, name={name!r})")
     if (ext.code == FC_EXT_MEMBER) != (known.members is not None):
-        raise IntegrityError(f"a stored value says of the type registered as {name!r} what "
-                             f"{known.cls.__qualname__} is not: register it under another name")
+        raise Unreadable(f"a stored value says of the type registered as {name!r} what "
+                         f"{class_name(known.cls)} is not: register it under another name")
     if ext.code == FC_EXT_MEMBER:
         if fc_unpack_next(r, &t) != FC_STR:
             damaged(r, "a member of an enum without its name" if r.wrong is NULL else None)
         member = fc_text_read_key(t.data, t.count)
         if member not in known.members:
-            raise IntegrityError(f"{known.cls.__qualname__} has no member {member!r}, which a "
-                                 "stored value is: give it back that member")
+            raise Unreadable(f"{class_name(known.cls)} has no member {member!r}, which a "
+                             "stored value is: give it back that member")
         made = known.members[member]
     else:
         if fc_unpack_next(r, &t) != FC_MAP:
             damaged(r, "a registered object without its fields" if r.wrong is NULL else None)
         made = read_object(known, read_dict(r, t.count, depth))
+        r.foreign = True
     if not fc_unpack_leave(r, end):
         damaged(r)
     return made
@@ -283,17 +298,21 @@ cdef object read_registered(fc_unpack *r, fc_read *ext, int depth):
 cdef object read_object(Registered known, dict state):
     """An object of these fields, each put where it belongs; all is looked at before it is made."""
     cdef Py_ssize_t i, found = 0
+    own = None
     for i in range(len(known.fields)):
         if known.fields[i] in state:
             found += 1
         elif known.fields[i] not in known.given:
-            raise IntegrityError(f"{known.cls.__qualname__} has a field {known.fields[i]!r}, which "
-                                 "a stored value has not: give it a default")
+            raise Unreadable(f"{class_name(known.cls)} has a field {known.fields[i]!r}, which "
+                             "a stored value has not: give it a default")
     if found != len(state):
         extra = [name for name in state if name not in known.fields]
-        raise IntegrityError(f"{known.cls.__qualname__} has no field {extra[0]!r}, which a stored "
-                             "value has: register it under another name")
+        raise Unreadable(f"{class_name(known.cls)} has no field {extra[0]!r}, which a stored "
+                         "value has: register it under another name")
     made = fc_object_new(<PyObject *>known.cls)
+    # Not through setattr, which would run a descriptor that the class has been given since.
+    if known.has_dict:
+        own = PyObject_GenericGetDict(<PyObject *>made, NULL)
     for i in range(len(known.fields)):
         name = known.fields[i]
         if name in state:
@@ -301,5 +320,5 @@ cdef object read_object(Registered known, dict state):
             if known.slots[i] is not None:
                 fc_slot_set(<PyObject *>known.slots[i], <PyObject *>made, <PyObject *>value)
             else:
-                PyObject_GenericSetAttr(made, name, value)
+                dict_set(own, name, value)
     return made

@@ -10,6 +10,9 @@ cdef struct Encoder:
     fc_pack out
     fc_alloc alloc
     int depth
+    int keyed             # how many keys and items of sets are around what is being written
+    uint64_t cost         # of the containers, in memory
+    size_t objects        # of registered classes, that were written
     unsigned int stirred  # how often the cycle collector, and so anyone, may have run
     PyObject *path        # owned list, from the inside out; NULL until something is refused
 
@@ -17,7 +20,9 @@ cdef struct Encoder:
 cdef void begin(Encoder *e, uint8_t *lent) noexcept:
     fc_alloc_init(&e.alloc)
     fc_pack_init(&e.out, lent, LENT, &e.alloc)
-    e.depth = 0
+    e.depth = e.keyed = 0
+    e.objects = 0
+    e.cost = 0
     e.stirred = 0
     e.path = NULL
 
@@ -140,8 +145,10 @@ cdef int pack_list(Encoder *e, PyObject *o) except -1:
     cdef PyObject *item
     if FC_SNAPSHOTS:
         held = tuple(<list>o)
+        e.cost += FC_COST_LIST
         return pack_tuple_items(e, <PyObject *>held)
     count = list_size(o)
+    e.cost += FC_COST_LIST
     go_down(e)
     check_count(<size_t>count)
     fc_pack_array_head(&e.out, <size_t>count)
@@ -175,17 +182,23 @@ cdef int pack_tuple_items(Encoder *e, PyObject *o) except -1:
 
 cdef int pack_tuple(Encoder *e, PyObject *o, int8_t code) except -1:
     cdef size_t start = fc_pack_open(&e.out)
+    e.cost += FC_COST_LIST if code == FC_EXT_TUPLE else FC_COST_SET
     pack_tuple_items(e, o)
     return pack_close(e, start, code)
 
 
 cdef int pack_set(Encoder *e, PyObject *o, int8_t code) except -1:
+    cdef size_t objects
     e.stirred += 1
     try:
         held = tuple(<object>o)
     except RuntimeError:
         return deny_changed()
-    return pack_tuple(e, <PyObject *>held, code)
+    objects = e.objects
+    e.keyed += 1
+    pack_tuple(e, <PyObject *>held, code)
+    e.keyed -= 1
+    return 0 if e.objects == objects else check_again(e, o, held)
 
 
 cdef inline size_t mixed(size_t sum, PyObject *key) noexcept:
@@ -199,10 +212,12 @@ cdef int pack_dict(Encoder *e, PyObject *o) except -1:
         o = <PyObject *>held
     cdef Py_ssize_t count = PyDict_GET_SIZE(o), done = 0, at = 0
     cdef unsigned int stirred = e.stirred
-    cdef size_t sum = 0
+    cdef size_t sum = 0, objects
+    cdef bint asks = False
     cdef PyObject *key
     cdef PyObject *value
     cdef int result
+    e.cost += FC_COST_DICT
     go_down(e)
     check_count(<size_t>count)
     fc_pack_map_head(&e.out, <size_t>count)
@@ -214,7 +229,11 @@ cdef int pack_dict(Encoder *e, PyObject *o) except -1:
         if PyUnicode_CheckExact(key):
             result = (<packer>pack_text)(e, key)
         else:
+            objects = e.objects
+            e.keyed += 1
             result = (<packer>pack)(e, key)
+            e.keyed -= 1
+            asks |= e.objects != objects
         if result < 0:
             note(e, NULL, 0, ".<key>")
         else:
@@ -233,7 +252,31 @@ cdef int pack_dict(Encoder *e, PyObject *o) except -1:
         # Someone may have run; the keys must still be those, in that order.
         if not same_keys(o, sum):
             return deny_changed()
+    if asks:
+        check_again(e, o, list(<dict>o))
     e.depth -= 1
+    return 0
+
+
+cdef int check_again(Encoder *e, PyObject *o, held) except -1:
+    """Refuse a set or dict that would not be equal, made again of its items or keys.
+
+    Objects may have become equal, or hash otherwise, since they came in.
+    """
+    e.stirred += 1
+    try:
+        if PyDict_CheckExact(o):
+            same = dict.fromkeys(held).keys() == (<dict>o).keys()
+        else:
+            same = set(held) == <object>o
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as error:
+        return deny(f"has a key or item whose __hash__ or __eq__ raises {type_name(error)}: "
+                      "use another key")
+    if not same:
+        return deny("has keys or items that were changed since they were put in, so that two are "
+                    "equal, or one is not found: make it again")
     return 0
 
 
@@ -258,10 +301,15 @@ cdef int pack_registered(Encoder *e, PyObject *o, Registered r) except -1:
     if r.members is not None:
         member = r.names.get(<size_t>o)
         if member is None:
-            return deny(f"is no named member of {r.cls.__qualname__}: "
+            return deny(f"is no named member of {class_name(r.cls)}: "
                           "store its .value, or use serializer=Pickle(...)")
         pack_text(e, <PyObject *>member)
         return pack_close(e, start, FC_EXT_MEMBER)
+    if r.by_identity and e.keyed:
+        return deny(f"is a {class_name(r.cls)}, equal to nothing but itself, in a set or a key: "
+                      "give the class an __eq__ and a __hash__ of its fields")
+    e.objects += 1
+    e.cost += FC_COST_OBJECT + FC_COST_DICT  # as it is read: by way of a dict
     state = fields_of(o, r)
     go_down(e)
     fc_pack_map_head(&e.out, <size_t>len(state))
@@ -279,7 +327,7 @@ cdef dict fields_of(PyObject *o, Registered r):
     cdef dict state = {}
     cdef Py_ssize_t i, found = 0
     cdef PyObject *got
-    cdef dict own = PyObject_GenericGetDict(o, NULL).copy() if r.has_dict else {}
+    cdef dict own = attributes_of(o, r) if r.has_dict else {}
     for i in range(len(r.fields)):
         name = r.fields[i]
         if r.slots[i] is not None:
@@ -293,19 +341,34 @@ cdef dict fields_of(PyObject *o, Registered r):
             found += 1
             continue
         if name not in r.given:
-            deny(f"is a {r.cls.__qualname__} whose field {name!r} has no value: set it")
+            deny(f"is a {class_name(r.cls)} whose field {name!r} has no value: set it")
     if found != len(own):
-        extra = sorted(str(name) for name in own if name not in state)
-        deny(f"is a {r.cls.__qualname__} with an attribute that is no field, {extra[0]!r}: "
+        extra = sorted(name for name in own if name not in state)
+        deny(f"is a {class_name(r.cls)} with an attribute that is no field, {extra[0]!r}: "
                "remove it or make it a field, or use serializer=Pickle(...)")
     for slot in r.spare:
         got = fc_slot_get(<PyObject *>slot, o)
         if got is not NULL:
             Py_DECREF(got)
-            deny(f"is a {r.cls.__qualname__} with an attribute that is no field, "
+            deny(f"is a {class_name(r.cls)} with an attribute that is no field, "
                    f"{slot.__name__!r}: make it a field, or use serializer=Pickle(...)")
         PyErr_Clear()
     return state
+
+
+cdef dict attributes_of(PyObject *o, Registered r):
+    """A copy of an object's __dict__, which may be of any subclass: only a plain one is read."""
+    cdef dict made
+    got = PyObject_GenericGetDict(o, NULL)
+    if not PyDict_CheckExact(<PyObject *>got):
+        deny(f"is a {class_name(r.cls)} whose __dict__ is of type {type_name(got)}: "
+               "give it a plain dict")
+    made = (<dict>got).copy()
+    for name in made:
+        if not PyUnicode_CheckExact(<PyObject *>name):
+            deny(f"is a {class_name(r.cls)} with an attribute whose name is no str but of type "
+                   f"{type_name(name)}: remove it")
+    return made
 
 
 # ---- by type ------------------------------------------------------------------------------------

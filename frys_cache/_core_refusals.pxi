@@ -20,7 +20,12 @@ cdef str key_words(PyObject *key):
 
 
 cdef str type_name(o):
-    return type.__dict__["__qualname__"].__get__(type(o))
+    return class_name(type(o))
+
+
+cdef str class_name(cls):
+    """The name of a class, without asking its metaclass; it may be of a subclass of str."""
+    return PyUnicode_FromObject(type.__dict__["__qualname__"].__get__(cls))
 
 
 cdef int note(Encoder *e, PyObject *key, Py_ssize_t at, str words) noexcept:
@@ -84,10 +89,17 @@ cdef int deny_type(PyObject *o) except -1:
     name = type_name(<object>o)
     words = name
     for base in type.__dict__["__mro__"].__get__(cls)[1:]:
-        if base in PLAIN_TYPES:
-            words += f", a subclass of {base.__name__} that is not registered"
+        if is_plain(base):
+            words += f", a subclass of {class_name(base)} that is not registered"
             break
     return deny(f"is of type {words}, and would not come back as it was: {what_to_do(cls, name)}")
+
+
+cdef bint is_plain(cls):
+    for plain in PLAIN_TYPES:
+        if plain is cls:  # `in` would ask a metaclass
+            return True
+    return False
 
 
 cdef tuple PLAIN_TYPES = (dict, list, tuple, set, frozenset, str, bytes, bytearray, int, float,

@@ -191,9 +191,11 @@ cdef object read_zone(fc_unpack *r, const uint8_t *at, size_t size):
             ZoneInfo = Found
         try:
             return ZoneInfo(key)
+        except (MemoryError, RecursionError):
+            raise
         except Exception as error:
-            raise IntegrityError(f"a stored value has the time zone {key!r}, which is not known "
-                                 "here: install the package tzdata") from error
+            raise Unreadable(f"a stored value has the time zone {key!r}, which is not known "
+                             "here: install the package tzdata") from error
     damaged(r, "a time zone is none")
 
 

@@ -73,6 +73,13 @@ class IntegrityError(CacheError):
     """Stored data is damaged, forged, or of another format."""
 
 
+class Unreadable(IntegrityError):
+    """A good record that cannot be read here: what is missing is here, not in what is stored.
+
+    Private to the package, which must not delete such a record; others see an IntegrityError.
+    """
+
+
 class TierUnavailable(CacheError, ConnectionError):
     """A tier cannot be reached now."""
 

@@ -276,6 +276,33 @@ def test_forgotten_cache_gives_its_path_back(tmp_path):
     )
 
 
+def test_process_without_a_registered_type_leaves_its_objects_alone(tmp_path):
+    """Catch a reader that deletes what it does not know."""
+    write = """
+import sys
+from dataclasses import dataclass
+from frys_cache import FrysCache, register_type
+
+@dataclass
+class Point:
+    x: int
+
+cache = FrysCache(10, persistent=sys.argv[1])
+if sys.argv[2] != "unregistered":
+    register_type(Point, name="point")
+if sys.argv[2] == "write":
+    cache["a"] = Point(1)
+    cache._forget("a")
+print(cache.get("a"), cache.get_many(["a"]), cache.tiers["persistent"].stats().corrupt)
+"""
+    for how, answer in (
+        ("write", "Point(x=1) [Point(x=1)] 0\n"),
+        ("unregistered", "None [None] 0\n"),
+        ("registered", "Point(x=1) [Point(x=1)] 0\n"),
+    ):
+        assert run(write, tmp_path / "db", how) == answer
+
+
 # ---- fork, exit, kill ---------------------------------------------------------------------------
 
 

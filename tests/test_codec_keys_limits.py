@@ -4,10 +4,13 @@ import decimal
 import enum
 import fractions
 import time
-from datetime import UTC, date, datetime, timedelta
+import uuid
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
+from hostile import Untold
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keyed import BERLIN, Own, keys
@@ -140,6 +143,58 @@ def test_encode_key_datetime_in_fold_or_gap_is_refused(local, fold):
     assert decode_key(encode_key(key.astimezone(UTC))) == key.astimezone(UTC)
 
 
+class Old(tzinfo):
+    """A zone in summer time from April to October, one hour east, which knows nothing of fold."""
+
+    def utcoffset(self, when):
+        return timedelta(hours=1) + self.dst(when)
+
+    def dst(self, when):
+        summer = (
+            datetime(when.year, 4, 1, 2)
+            <= when.replace(tzinfo=None)
+            < datetime(when.year, 10, 1, 2)
+        )
+        return timedelta(hours=summer)
+
+
+class Bare(tzinfo):
+    """A zone that tells its offset and nothing else."""
+
+    def utcoffset(self, when):
+        return timedelta(hours=1)
+
+
+def test_encode_key_datetime_in_gap_of_a_zone_without_fold_is_refused():
+    """Catch two unequal times under one key, where a tzinfo does not look at fold."""
+    moments = [datetime(2024, 4, 1, 0, 30) + timedelta(minutes=15) * n for n in range(16)]
+    moments += [datetime(2024, 10, 1, 0, 30) + timedelta(minutes=15) * n for n in range(16)]
+    zone, found = Old(), {}  # two zones would compare instants
+    for moment in moments:
+        key = moment.replace(tzinfo=zone)
+        if datetime(2024, 4, 1, 2) <= moment < datetime(2024, 4, 1, 3):
+            with pytest.raises(KeyNotStable, match="in a fold or gap"):
+                encode_key(key)
+            continue
+        data = encode_key(key)
+        assert found.setdefault(data, key) == key
+    assert len(found) == len(moments) - 4
+    key = moments[0].replace(tzinfo=zone)
+    assert encode_key(key) == encode_key(key.astimezone(UTC))
+
+
+def test_encode_key_datetime_of_a_zone_that_cannot_convert_is_refused():
+    """Catch an error of a tzinfo that is only half written."""
+    with pytest.raises(KeyNotStable, match="a tzinfo that cannot convert from UTC"):
+        encode_key(datetime(2024, 1, 1, tzinfo=Bare()))
+
+
+def test_encode_key_datetime_at_the_end_of_the_years_is_kept():
+    """Catch an overflow on the way to UTC and back."""
+    for key in (datetime.min.replace(tzinfo=BERLIN), datetime.max.replace(tzinfo=ZoneInfo("EST"))):
+        assert decode_key(encode_key(key)) == key
+
+
 @pytest.mark.parametrize(
     "key",
     [float("nan"), Decimal("nan"), Decimal("-nan"), Decimal("snan"), Decimal("nan123")],
@@ -193,6 +248,42 @@ def test_encode_key_subclass_with_other_equality_is_refused(base, method):
     key = cls(2024, 1, 15) if base is date else cls()
     with pytest.raises(KeyNotStable, match=rf"Odd has an .*convert it to {base.__name__}, or give"):
         encode_key(key)
+
+
+def test_encode_key_metaclass_that_raises_is_not_asked():
+    """Catch an exception of a metaclass in place of a refusal."""
+    for base in (object, str, int, dict):
+        key = type.__call__(Untold, "Odd", (base,), {"__eq__": None, "__hash__": None})()
+        with pytest.raises(KeyNotStable, match="Odd"):
+            encode_key(key)
+    same = type.__call__(Untold, "Same", (str,), {})("a")
+    assert encode_key(same) == encode_key("a")
+    own = type.__call__(Untold, "Mine", (), {"__frys_key__": lambda self: 1, "__module__": "m"})()
+    assert encode_key(own) == b"om:Mine\0\1i\x81\1"
+
+
+class Turned(uuid.UUID):
+    """A UUID that shows another number."""
+
+    @property
+    def bytes(self):
+        raise AssertionError("an overridden method of a subclass was called")
+
+    int = bytes
+
+
+def test_encode_key_damaged_uuid_is_refused():
+    """Catch an AttributeError, or 17 bytes, where a UUID was not made by its class."""
+    for number in ((), (-1,), (1 << 128,), ("x",), (True,)):
+        key = object.__new__(uuid.UUID)
+        for one in number:
+            object.__setattr__(key, "int", one)
+        for whole in (key, (key,)):
+            with pytest.raises(KeyNotStable, match=r"a UUID whose number is none"):
+                encode_key(whole)
+    turned = object.__new__(Turned)
+    uuid.UUID.__dict__["int"].__set__(turned, 7)
+    assert encode_key(turned) == encode_key(uuid.UUID(int=7))
 
 
 def test_encode_key_exception_of_own_key_passes_unchanged():

@@ -75,6 +75,17 @@ def test_attribute_beside_the_fields_is_refused():
         encode_value(value)
 
 
+def test_struct_equal_to_itself_alone_is_no_key():
+    """Catches a set that comes back unequal."""
+
+    class Alone(msgspec.Struct, frozen=True, eq=False):
+        a: int
+
+    register_type(Alone, name="struct Alone")
+    with pytest.raises(SerializationError, match="equal to nothing but itself"):
+        encode_value({Alone(1)})
+
+
 def test_struct_that_is_not_registered_is_refused():
     """Catches a Struct that is stored as the dict of its fields."""
 

@@ -13,7 +13,7 @@ import pytest
 from frys_cache.codec import registry
 from frys_cache.codec.registry import register_type
 from frys_cache.codec.values import decode_value, encode_value
-from frys_cache.errors import ConfigurationError, IntegrityError, SerializationError
+from frys_cache.errors import ConfigurationError, IntegrityError, SerializationError, Unreadable
 
 
 def registered(name):
@@ -369,6 +369,49 @@ def test_threads_register_each_name_once():
     assert there_and_back(won[0](1)) == won[0](1)
 
 
+class Name(str):
+    __slots__ = ()
+
+
+def test_enum_that_overrides_name_is_stored_by_its_own_names():
+    """Catches a crash, or another name, where `name` is a property that returns what it likes."""
+
+    class Shown(enum.Enum):
+        A = 1
+        B = 2
+        ALIAS = 1  # noqa: PIE796
+
+        @property
+        def name(self):
+            return 0xDEAD if self is Shown.A else "A"
+
+    register_type(Shown, name="shown")
+    assert [there_and_back(member) for member in Shown] == list(Shown)
+    assert b"A" in encode_value(Shown.ALIAS)[1]
+    assert b"B" in encode_value(Shown.B)[1]
+
+
+def test_name_that_is_no_plain_str_is_refused():
+    """Catches a name that C reads as a str, and is none."""
+
+    @dataclass
+    class Fields:
+        a: int
+
+    Fields.__dataclass_fields__["a"].name = 7
+    odd = enum.Enum("odd", [(Name("A"), 1)])
+    for cls in (Fields, odd):
+        with pytest.raises(ConfigurationError, match=r"has a name of type (int|Name): name its"):
+            register_type(cls, name="odd names")
+    for fields, members in ((("a", Name("b")), None), ((), {7: None})):
+        with pytest.raises(TypeError, match=r"a name is a str, not (int|Name)"):
+            registry._register(
+                Fields, "odd names", fields, (), (), frozenset(), True, members, False
+            )
+    with pytest.raises(SerializationError, match="call register_type"):
+        encode_value(Fields(1))
+
+
 # ---- reading -------------------------------------------------------------------------------------
 
 
@@ -401,6 +444,25 @@ def test_damaged_object_says_what_is_wrong(body, message):
     """Catches an object with fields that are missing or not its own."""
     with pytest.raises(IntegrityError, match=message):
         decode_value(3, body)
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        (13, b"\x92\xa7unheard\x80"),
+        (13, b"\x92\xa6frozen\x80"),
+        (13, b"\x92\xa6frozen\x82\xa1x\x01\xa1z\x01"),
+        (14, b"\x92\xa6frozen\xa1x"),
+        (14, b"\x92\xa6colour\xa5GREEN"),
+    ],
+)
+def test_object_of_another_version_is_no_damage(code, body):
+    """Catches a record of a newer or older program that is deleted as damaged."""
+    with pytest.raises(Unreadable):
+        decode_value(3, b"\xc7" + bytes([len(body), code]) + body)
+    with pytest.raises(IntegrityError) as caught:
+        decode_value(3, b"\xc7" + bytes([len(body) + 1, code]) + body)
+    assert type(caught.value) is IntegrityError
 
 
 def test_added_field_with_a_default_is_read_from_older_bytes():

@@ -2,13 +2,11 @@
 
 import collections
 import datetime as dt
-import decimal
 import enum
 import gc
 import re
 import struct
 import sys
-import threading
 import types
 import uuid
 from datetime import timedelta, timezone
@@ -21,14 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frys_cache.codec.values import decode_value, encode_value
-from frys_cache.errors import IntegrityError, SerializationError
+from frys_cache.errors import IntegrityError, SerializationError, Unreadable
 
 UTC = dt.UTC
 BERLIN = ZoneInfo("Europe/Berlin")
 DAY = dt.datetime(2024, 2, 29, 23, 59, 58, 999_999)
 DEEPEST = 200
-# Without one, CPython 3.13 itself crashes when a bytearray is resized while bytes() copies it.
-GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def double(bits):
@@ -185,17 +181,6 @@ def test_bytes_are_those_of_the_table(value, body):
     assert encode_value(value) == (3, body)
 
 
-def test_decimal_context_does_not_change_what_is_stored():
-    """Catches a Decimal written or read through the precision, traps or letters of a thread."""
-    values = [Decimal("1E+50"), Decimal("NaN"), Decimal("1." + "3" * 60)]
-    plain = [encode_value(value) for value in values]
-    with decimal.localcontext(decimal.Context(prec=3, capitals=0, traps=[])):
-        assert [encode_value(value) for value in values] == plain
-        assert [form(decode_value(*pair)) for pair in plain] == list(map(form, values))
-        with pytest.raises(IntegrityError, match="Decimal is out of range"):
-            decode_value(3, b"\xc7\x16\x071E+9999999999999999999")
-
-
 def test_non_ascii_str_keeps_no_copy():
     """Catches a UTF-8 copy that stays in the str for as long as the cache holds it."""
     text = "ä" * 1000
@@ -234,6 +219,15 @@ class Odd(dt.tzinfo):
         raise AssertionError("no code of the user runs")
 
 
+def broken_uuid(*number):
+    """Return a UUID that nobody would call one."""
+    made = object.__new__(uuid.UUID)
+    object.__setattr__(made, "is_safe", uuid.SafeUUID.unknown)
+    for one in number:
+        object.__setattr__(made, "int", one)
+    return made
+
+
 PLAIN = "store a plain type, or a dataclass"
 REFUSED = [
     (object(), "value is of type object, and would not come back as it was: " + PLAIN),
@@ -256,6 +250,8 @@ REFUSED = [
     ([dt.time(tzinfo=Odd())], "value[0] has a tzinfo of type Odd"),
     (DAY.replace(tzinfo=ZoneInfo.no_cache("Europe/Berlin")), "value has a ZoneInfo that is not"),
     (DAY.replace(tzinfo=timezone(timedelta(1e-5), MyStr("x"))), "value has a timezone made of"),
+    (broken_uuid(), "value is a UUID without a number"),
+    *((broken_uuid(one), "value is a UUID whose number is none") for one in (-1, 2**128, "x", 1.0)),
 ]  # fmt: skip
 
 
@@ -265,7 +261,7 @@ def test_refusal_names_the_part_and_the_way_out(value, message):
     with pytest.raises(SerializationError, match=re.escape(message)) as caught:
         encode_value(value)
     text = str(caught.value)
-    assert "Pickle(" in text or "tz" in message or "zone" in message or "Zone" in message
+    assert "Pickle(" in text or any(word in message for word in ("UUID", "tz", "zone", "Zone"))
 
 
 def test_zone_of_a_file_is_refused(tmp_path):
@@ -342,53 +338,6 @@ def test_user_code_does_not_run():
 
     with pytest.raises(SerializationError, match=r"value\[0\] is of type .*Loud"):
         encode_value([Loud()])
-
-
-# ---- what changes meanwhile ----------------------------------------------------------------------
-
-
-def test_value_changed_by_threads_is_whole_or_refused():
-    """Catches a crash, or bytes that cannot be read, when another thread writes meanwhile."""
-    shared = {"list": [], "dict": {}, "set": set(), "bytes": bytearray()}
-    stop = threading.Event()
-    caught = []
-
-    def change(number):
-        try:
-            while not stop.is_set():
-                for i in range(60):
-                    shared["list"].append((number, i))
-                    shared["dict"][number, i] = [i]
-                    shared["set"].add((number, i))
-                    if GIL:
-                        shared["bytes"].append(i)
-                shared["list"].clear()
-                shared["dict"].clear()
-                shared["set"].clear()
-                shared["bytes"].clear()
-        except BaseException as error:
-            caught.append(error)
-
-    threads = [threading.Thread(target=change, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        whole, refusals = 0, set()
-        for _ in range(3000):
-            try:
-                pair = encode_value(shared)
-            except SerializationError as error:
-                refusals.add(str(error).partition(" ")[2][:27])
-                continue
-            assert list(decode_value(*pair)) == list(shared)
-            whole += 1
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert whole
-    assert not caught
-    assert refusals <= {"was changed by another thre"}
 
 
 # ---- what is read --------------------------------------------------------------------------------
@@ -501,6 +450,12 @@ def test_damaged_body_says_what_is_wrong(body, message):
         decode_value(3, body)
 
 
+def test_time_zone_that_is_not_here_is_no_damage():
+    """Catches a good record that a machine without tzdata deletes."""
+    with pytest.raises(Unreadable, match="tzdata"):
+        decode_value(3, b"\xc7\x0b\x0a" + bytes(6) + b"\x03Nowh")
+
+
 @pytest.mark.parametrize("code", [-1, 4, 6, 255, 2**31 - 1])
 def test_unknown_code_is_refused(code):
     """Catches a body that is read as what it is not."""
@@ -518,17 +473,12 @@ def test_scalar_code_takes_scalars_alone():
 
 
 def test_body_of_another_type_is_a_mistake_of_the_caller():
-    """Catches a str taken for damaged data."""
-    with pytest.raises(TypeError):
-        decode_value(3, "text")
+    """Catches a str taken for damaged data, and None read as if it were bytes."""
 
+    class Bytes(bytes):
+        pass
 
-def test_nested_counts_are_refused_before_they_allocate():
-    """Catches memory for each head of what is nested, as if each could have all the bytes."""
-    size = 4_000_000
-    body = bytearray(size)
-    for depth in range(190):  # each list alone could be: together they would take 6 GB
-        at = 5 * depth
-        body[at : at + 5] = b"\xdd" + struct.pack(">L", size - at - 1000)
-    with pytest.raises(IntegrityError, match=r"count goes beyond its end \(byte 10 of"):
-        decode_value(3, bytes(body))
+    for body in ("text", None, bytearray(b"\x90"), Bytes(b"\x90")):
+        for code in (0, 1, 2, 3, 5):
+            with pytest.raises(TypeError):
+                decode_value(code, body)

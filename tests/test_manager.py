@@ -14,6 +14,7 @@ from frys_cache import (
     FrysCache,
     KeyNotStable,
     KeyTooLarge,
+    Pickle,
     SerializationError,
     TierUnavailable,
     ValueTooLarge,
@@ -722,3 +723,34 @@ def test_key_deleted_while_it_is_handed_down_stays_deleted(tmp_path):
         disk_of(cache).delete("n")
         assert cache.incr("n") == 1
         assert disk_of(cache)["n"] == 1
+
+
+class Fragile:
+    """An object that cannot always be unpickled."""
+
+    failure = None
+
+    def __setstate__(self, state):
+        if self.failure is not None:
+            raise self.failure
+
+    def __getstate__(self):
+        return 1
+
+
+@pytest.mark.parametrize("failure", [ConnectionError, MemoryError, RecursionError])
+def test_record_that_cannot_be_read_now_is_kept(tmp_path, monkeypatch, failure):
+    """Catch a value that is deleted because its reader lacked memory, stack or a connection."""
+    with open_cache(tmp_path, serializer=Pickle(secret=b"0123456789abcdef")) as cache:
+        cache["a"] = Fragile()
+        cache._forget("a")
+        monkeypatch.setattr(Fragile, "failure", failure)
+        if failure is ConnectionError:
+            assert cache.get("a") is None
+            assert cache.get_many(["a"]) == [None]
+        else:
+            for read in (cache.get, lambda key: cache.get_many([key])):
+                with pytest.raises(failure):
+                    read("a")
+        monkeypatch.undo()
+        assert isinstance(cache["a"], Fragile)

@@ -29,6 +29,7 @@ from struct import Struct
 from typing import Any
 from uuid import UUID
 
+from frys_cache.codec.classes import find, names, path
 from frys_cache.codec.numbers import (
     SMALL,
     damaged,
@@ -42,6 +43,7 @@ from frys_cache.codec.numbers import (
     until,
 )
 from frys_cache.errors import IntegrityError, KeyNotStable, KeyTooLarge
+from frys_cache.types import MISSING
 
 __all__ = ["DEEPEST", "decode_key", "encode_key", "encode_prefix"]
 
@@ -55,6 +57,9 @@ _ESCAPED, _STOP = b"\x00\xff", b"\x00\x01"
 _U64, _U32 = Struct(">Q"), Struct(">I")
 _BIAS = 1 << 63
 _MICROSECOND = timedelta(microseconds=1)
+# Of the object itself, whatever a subclass has under that name.
+_UUID_INT: Any = UUID.__dict__["int"].__get__
+_TZINFO: Any = datetime.__dict__["tzinfo"].__get__
 # An instant within a day of year 1 or 9999 may lie outside them in UTC.
 _ZONES = (
     UTC,
@@ -139,7 +144,7 @@ def encode_prefix(prefix: str | bytes) -> bytes:
 def _encode_other(key: object, max_size: int) -> bytes:
     """Return the bytes of a key that is not exactly a str, bytes or int."""
     cls = type(key)
-    if issubclass(cls, (str, bytes, int)) and getattr(cls, "__frys_key__", None) is None:
+    if issubclass(cls, (str, bytes, int)) and not _has_own_key(cls):
         return encode_key(_as_base(key), max_size)
     out = bytearray()
     _write(out, key, max_size, 0)
@@ -169,23 +174,29 @@ def _write(out: bytearray, key: Any, max_size: int, depth: int) -> None:
     elif cls is Decimal:
         out += decimal_bytes(key, max_size)
     elif cls is UUID:
-        out += b"u" + key.bytes
+        out += b"u" + _uuid_int(key).to_bytes(16)
     elif cls is datetime:
         out += _datetime_bytes(key)
     elif cls is date:
         out += b"D" + _U32.pack(key.toordinal())
     elif cls is type and key in _CLASSES:
         out += b"c" + _framed(_CLASSES[key])
-    elif getattr(cls, "__frys_key__", None) is not None:
+    elif _has_own_key(cls):
         depth = _deeper(depth)
-        plain = cls.__frys_key__(key)
-        name = f"{cls.__module__}:{cls.__qualname__}"
-        out += _OWN + _framed(name.encode("utf-8", "surrogatepass"))
+        module, name = names(cls)
+        if module is None:
+            raise KeyNotStable(f"a key of type {name}, whose __module__ is no str: give it one")
+        plain = type.__getattribute__(cls, "__frys_key__")(key)
+        out += _OWN + _framed(f"{module}:{name}".encode("utf-8", "surrogatepass"))
         _write(out, plain, max_size, depth)
     else:
         _write(out, _as_base(key), max_size, depth)
     if len(out) > max_size:
         raise KeyTooLarge(len(out), max_size)
+
+
+def _has_own_key(cls: type) -> bool:
+    return (found := find(cls, "__frys_key__")) is not MISSING and found is not None
 
 
 def _deeper(depth: int) -> int:
@@ -203,26 +214,47 @@ def _framed(raw: bytes) -> bytes:
 
 
 def _datetime_bytes(key: datetime) -> bytes:
+    zone = key.tzinfo
     offset = key.utcoffset()
-    if key.tzinfo is not None and offset != key.replace(fold=1 - key.fold).utcoffset():
+    plain = key.replace(tzinfo=None)
+    # An offset that is always the same has neither fold nor gap.
+    if offset is not None and type(zone) is not timezone and not _is_one_time(key, plain, offset):
         raise KeyNotStable(
-            f"the datetime {key.replace(tzinfo=None).isoformat()} is in a fold or gap of its zone "
+            f"the datetime {plain.isoformat()} is in a fold or gap of its zone "
             "and equals no time elsewhere: convert it with astimezone(datetime.UTC)"
         )
-    since = key.replace(tzinfo=None) - datetime.min
+    since = plain - datetime.min
     if offset is None:
         return b"l" + _U64.pack(since // _MICROSECOND + _BIAS)
     return b"t" + _U64.pack((since - offset) // _MICROSECOND + _BIAS)
 
 
+def _is_one_time(key: datetime, plain: datetime, offset: timedelta) -> bool:
+    """Return whether the zone shows this time once: whether it comes back from UTC as it is.
+
+    A zone that knows `fold` tells by that; older ones, which know nothing of it, are asked.
+    """
+    if offset != key.replace(fold=1 - key.fold).utcoffset():
+        return False
+    try:
+        return key.astimezone(UTC).astimezone(key.tzinfo).replace(tzinfo=None) == plain
+    except OverflowError:  # within a day of year 1 or 9999, where no clock is changed
+        return True
+    except (NotImplementedError, ValueError) as error:
+        raise KeyNotStable(
+            f"the datetime {plain.isoformat()} has a tzinfo that cannot convert from UTC: "
+            "convert it with astimezone(datetime.UTC)"
+        ) from error
+
+
 def _as_base(key: object) -> object:
     """Return a key of a subclass as its base, if it is equal to that."""
-    cls: Any = type(key)
-    name = f"{cls.__module__}.{cls.__qualname__}"
+    cls = type(key)
+    name = path(cls)
     for base, plain in _BASES:
         if not issubclass(cls, base):
             continue
-        if cls.__eq__ is base.__eq__ and cls.__hash__ is base.__hash__:
+        if all(find(cls, method) is find(base, method) for method in ("__eq__", "__hash__")):
             return plain(key)
         raise KeyNotStable(
             f"a key of type {name} has an __eq__ or __hash__ other than that of {base.__name__}: "
@@ -235,7 +267,17 @@ def _as_base(key: object) -> object:
 
 
 def _plain_datetime(key: datetime) -> datetime:
-    return datetime.combine(datetime.date(key), datetime.time(key), key.tzinfo)
+    return datetime.combine(datetime.date(key), datetime.time(key), _TZINFO(key))
+
+
+def _uuid_int(key: UUID) -> int:
+    try:
+        number = _UUID_INT(key)
+    except AttributeError:
+        number = None
+    if type(number) is not int or not 0 <= number < 1 << 128:
+        raise KeyNotStable("a UUID whose number is none of 128 bits: make it by uuid.UUID(...)")
+    return number
 
 
 # The keys of memoized calls have the class of an argument beside it.  Other classes have no name
@@ -255,7 +297,7 @@ _BASES: tuple[tuple[Any, Callable[[Any], object]], ...] = (
     (tuple, lambda key: tuple.__getitem__(key, slice(None))),
     (float, float.__float__),
     (Decimal, Decimal),
-    (UUID, lambda key: UUID(int=key.int)),
+    (UUID, lambda key: UUID(int=_uuid_int(key))),
     (datetime, _plain_datetime),
     (date, lambda key: date.fromordinal(date.toordinal(key))),
 )

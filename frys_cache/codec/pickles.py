@@ -21,7 +21,7 @@ from hmac import compare_digest
 from struct import Struct
 from typing import Any, SupportsIndex
 
-from frys_cache.errors import ConfigurationError, IntegrityError, SerializationError
+from frys_cache.errors import ConfigurationError, SerializationError, Unreadable
 
 __all__ = ["SIGNATURE_SIZE", "Pickle"]
 
@@ -81,11 +81,16 @@ class Pickle:
             ) from error
 
     def loads(self, data: bytes) -> Any:
-        """Return the value of a pickle, once its signature was checked; IntegrityError."""
+        """Return the value of a pickle, once its signature was checked; Unreadable.
+
+        MemoryError and RecursionError pass unchanged: they say nothing of the pickle.
+        """
         try:
             return pickle.loads(data)
-        except Exception as error:  # of any kind: damaged pickles call what they like
-            raise IntegrityError(
+        except (MemoryError, RecursionError):
+            raise
+        except Exception as error:  # of any kind: pickles call what they like, here as it is now
+            raise Unreadable(
                 f"the pickle cannot be loaded: {type(error).__name__}: {error}"
             ) from error
 

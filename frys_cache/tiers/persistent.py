@@ -28,6 +28,7 @@ from frys_cache.errors import (
     CacheError,
     ConfigurationError,
     IntegrityError,
+    Unreadable,
 )
 from frys_cache.tiers.admission import admission_named
 from frys_cache.tiers.arguments import (
@@ -432,12 +433,18 @@ class PersistentCache(Changes[K, V]):
         return self.admission.admits(data) or self.tier.read_one(data) is not None
 
     def damaged(self, data: bytes, error: BaseException) -> None:
-        """Count damage and remove it as well as can be; raise any other error."""
+        """Count damage and remove it as well as can be; raise any other error.
+
+        What is good and cannot be read here, as an object of a type that is not registered in this
+        process, is only a miss.
+        """
         if isinstance(error, (MemoryError, RecursionError)):
             raise error
         error = translate(error)
         if not isinstance(error, IntegrityError):
             raise error
+        if isinstance(error, Unreadable):
+            return
         self.corrupt += 1
         with suppress(CacheError):
             record = self.tier.read_one(data)

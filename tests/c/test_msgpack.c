@@ -263,6 +263,21 @@ test_days_count_on_through_all_years(void)
     CHECK(fc_civil_days((fc_civil){1970, 1, 1}) == 0);
 }
 
+/* Catches a bound that lets one container more through, or forgets those before it. */
+static void
+test_containers_are_bounded_by_the_bytes(void)
+{
+    uint8_t data[10] = {0};
+    fc_unpack r;
+    fc_unpack_init(&r, data, sizeof data);
+    CHECK(fc_unpack_pay(&r, FC_COST_FREE));
+    CHECK(fc_unpack_pay(&r, 100));
+    CHECK(!fc_unpack_pay(&r, 61));
+    CHECK(r.wrong != NULL);
+    CHECK(fc_unpack_pay(&r, 60));
+    CHECK(!fc_unpack_pay(&r, 1));
+}
+
 int
 main(void)
 {
@@ -274,5 +289,6 @@ main(void)
     test_nested_counts_never_promise_more_than_there_is();
     test_noise_is_read_to_its_end_or_refused();
     test_days_count_on_through_all_years();
+    test_containers_are_bounded_by_the_bytes();
     return 0;
 }
