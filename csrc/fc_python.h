@@ -54,6 +54,7 @@ typedef struct fc_turn {
     unsigned long depth;
     fc_exits exits; /* what to tell at its end */
     size_t told;    /* of these */
+    bool telling;   /* a listener is at work */
 } fc_turn;
 
 /* This entry, and not a later one in its place. */

@@ -56,6 +56,7 @@ fc_turn_begin(fc_cache *c, fc_turn **turns)
         t->thread = PyThread_get_thread_ident();
         t->depth = 0;
         t->told = 0;
+        t->telling = false;
         fc_exits_init(&t->exits, true);
         *turns = t;
     }

@@ -581,6 +581,8 @@ cdef class MemoryCache:
         """
         if version is not None:
             raise TypeError("_fill takes no version yet: pass None")
+        if self.c.tellers is not NULL and is_telling(self):
+            return False  # a listener that reads what was evicted would evict without end
         return fill(self, key, value, span_until(self, deadline), token) != 0
 
     def _keep(self, key, value, life, cost, token):

@@ -181,7 +181,11 @@ cdef object pop_hooked(MemoryCache self):
     cdef PyObject *value = NULL
     while victim is not NULL:
         key = fc_steal(victim)
-        if remove(self, key, &value):
+        if self.watch & HOOK_DECIDE:
+            found = self._on_decide("pop", key)
+            if found is not MISSING:
+                return key, found
+        elif remove(self, key, &value):
             return key, fc_steal(value)
         victim = fc_victim_key(self.c)
     raise KeyError(f"popitem(): {type(self).__name__} is empty")

@@ -58,6 +58,7 @@ cdef extern from "fc_empty.h":
         unsigned long depth
         fc_exits exits
         size_t told
+        bint telling
     ctypedef struct fc_cache:
         fc_store store
         fc_turn *readers

@@ -57,6 +57,8 @@ cdef int leave(MemoryCache self, fc_exits *out) except -1:
 cdef void tell_all(MemoryCache self, fc_turn *turn) noexcept:
     """Tell what is queued, and what listeners queue up meanwhile, each once."""
     cdef fc_exit item
+    cdef bint outer = turn.telling
+    turn.telling = True
     while turn.told < turn.exits.count:
         item = turn.exits.items[turn.told]
         turn.told += 1
@@ -65,6 +67,13 @@ cdef void tell_all(MemoryCache self, fc_turn *turn) noexcept:
         tell(self, item.key, item.value, item.cause)
         Py_DECREF(item.key)
         Py_DECREF(item.value)
+    turn.telling = outer
+
+
+cdef bint is_telling(MemoryCache self) noexcept:
+    """Whether this thread is inside a listener."""
+    cdef fc_turn *turn = fc_turn_find(self.c.tellers)
+    return turn is not NULL and turn.telling
 
 
 cdef void tell(MemoryCache self, PyObject *key, PyObject *value, int cause) noexcept:

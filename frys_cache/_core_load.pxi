@@ -30,6 +30,11 @@ cdef object version_of(MemoryCache self):
     return self._version() if self.watch & HOOK_DECIDE else None
 
 
+cdef int64_t life_span(MemoryCache self, object key, object ttl) except? -1:
+    cdef int64_t span = span_of(self, ttl)
+    return span_by_rules(self, <PyObject *>key) if span == FC_BY_RULES else span
+
+
 cdef object reload(MemoryCache self, Memoized owner, object key, object ttl, object function,
                    tuple args, dict kwargs):
     """Call anew and keep the result in place of what is there, unless the key was touched meanwhile;
@@ -37,9 +42,11 @@ cdef object reload(MemoryCache self, Memoized owner, object key, object ttl, obj
     cdef uint64_t token, epoch = owner.epoch
     cdef fc_change change
     fc_token(self.c, fc_hash(<PyObject *>key), &token)
-    version = version_of(self)
+    version = None if owner.local else version_of(self)
     value = function(*args, **kwargs)
-    if owner.epoch == epoch:
+    if owner.epoch == epoch and owner.local and self.watch & HOOK_DECIDE:
+        keep(self, key, value, life_span(self, key, ttl), 1.0, token)
+    elif owner.epoch == epoch:
         fc_change_init(&change, self.c, <PyObject *>key, fc_hash(<PyObject *>key),
                        <PyObject *>value, FC_PUT)
         change.ttl = span_of(self, ttl)
@@ -89,7 +96,7 @@ cdef object load(MemoryCache self, Memoized owner, object key, object ttl, objec
         else:
             value = MISSING
             version = None
-            if self.watch & HOOK_MISS:
+            if self.watch & HOOK_MISS and not (owner is not None and owner.local):
                 try:
                     value = self._on_miss(key)
                     version = version_of(self)

@@ -47,6 +47,7 @@ cdef class Memoized:
     cdef object function
     cdef Layout layout   # None: the collector has been here
     cdef object prefix   # None in a cache of its own
+    cdef bint local      # its name may mean another function in the next process
     cdef object name, ttl
     cdef dict __dict__
     cdef object __weakref__

@@ -74,6 +74,8 @@ cdef object memoize_in(MemoryCache cache, object function, object ttl, object na
     made.layout = lay_out(function, key, ignore)
     if shared:
         made.prefix = made.name = claim(cache, function, name, key, ignore)
+        # Closures and lambdas share a name, and are told apart by their order only.
+        made.local = name is None and ("<" in made.prefix or "#" in made.prefix)
     else:
         made.name = full_name(function) if name is None else name
         cache.prefixes = {None: made.name}

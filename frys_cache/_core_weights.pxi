@@ -20,7 +20,8 @@ cdef uint64_t weigh(MemoryCache self, PyObject *key, PyObject *value) except? -1
         known = fc_weight_known(key, value)
         if known >= 0 and <uint64_t>known <= self.c.store.max_weight:
             return <uint64_t>known
-        size = payload(<object>key) + payload(<object>value)
+        size = payload(<object>key)
+        size += deep_payload(<object>value) if self.c.chained else payload(<object>value)
     else:
         if self.by_subclass:  # as cachetools does
             size = self.getsizeof(<object>value)
@@ -36,6 +37,34 @@ cdef uint64_t weigh(MemoryCache self, PyObject *key, PyObject *value) except? -1
     if size > self.c.store.max_weight and not self.c.chained:
         raise ValueTooLarge(size, self.c.store.max_weight)
     return size
+
+
+cdef object deep_payload(object o):
+    """The same with what plain containers hold, as far as it is no more than 100,000 objects.
+
+    Where values come from disk, each is a copy, and the whole of it belongs to the cache.
+    """
+    cdef Py_ssize_t left = 100_000
+    return sum_payload(o, &left, 0)
+
+
+cdef object sum_payload(object o, Py_ssize_t *left, int depth):
+    cdef object total
+    kind = type(o)
+    if kind is dict:
+        inner = [*o.keys(), *o.values()]
+    elif kind is list or kind is tuple or kind is set or kind is frozenset:
+        inner = list(o)
+    else:
+        return payload(o) if depth == 0 else payload(o) + 48
+    total = sys.getsizeof(o)
+    if depth < 100:
+        for item in inner:
+            left[0] -= 1
+            if left[0] < 0:
+                break
+            total += sum_payload(item, left, depth + 1)
+    return total
 
 
 cdef double cost_of(object cost) except? -1:

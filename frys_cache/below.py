@@ -15,7 +15,7 @@ from frys_cache.types import MISSING
 if TYPE_CHECKING:
     from frys_cache.config import CacheConfig
 
-__all__ = ["CLOSED", "NOTHING", "open_chain"]
+__all__ = ["CLOSED", "NOTHING", "in_memory", "open_chain"]
 
 
 class _Nothing:
@@ -67,3 +67,19 @@ def open_chain(config: CacheConfig) -> CacheManager:
             max_value_size=config.max_value_size,
         )
     return CacheManager([tier], mode=config.mode, config=config, owned=owned)
+
+
+def in_memory(memory: Any, operation: str, key: Any, *arguments: Any) -> Any:
+    """Carry out on a memory without hooks what a chain would have decided."""
+    if operation == "contains":
+        return False  # memory has said so
+    if operation in ("ttl_of", "forget_calls"):
+        return MISSING
+    if operation == "pop":
+        return memory.pop(key, MISSING)
+    if operation in ("add", "replace"):
+        value, ttl, cost = arguments
+        return getattr(memory, operation)(key, value, ttl=ttl, cost=cost)
+    if operation == "put_many":
+        return memory.put_many(key, ttl=arguments[0])
+    return getattr(memory, operation)(key, *arguments)

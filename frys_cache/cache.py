@@ -25,7 +25,7 @@ from frys_cache._core import (
     MemoryCache,
     _rehome,
 )
-from frys_cache.below import CLOSED, NOTHING, open_chain
+from frys_cache.below import CLOSED, NOTHING, in_memory, open_chain
 from frys_cache.config import ROOM, CacheConfig, changed
 from frys_cache.errors import CacheClosed
 from frys_cache.manager import CacheManager
@@ -61,6 +61,7 @@ class FrysCache(_Home[K, V]):
     callable `(key, value)` that weighs an entry in bytes.  on_evict: a callable
     `(key, value, cause)`, called after the operation that made the entry leave memory.
     `MemoryCache` says more of each, and `policies` of what may change while the cache is at work.
+    idle is for memory: what it ends is still below.
 
     persistent: a path, or a `PersistentCache` (which whoever made it closes), below memory.  What
     memory misses is read there and kept in memory with the life it has left; what is stored or
@@ -81,11 +82,11 @@ class FrysCache(_Home[K, V]):
     (2, 3)
     """
 
-    __slots__ = {"name": "What the cache is called where it is reported, or None."}
+    __slots__ = ("_name",)
 
     _default_policy = "auto"
 
-    name: str | None
+    _name: str | None
 
     def __init__(
         self,
@@ -147,7 +148,7 @@ class FrysCache(_Home[K, V]):
             sizeof=sizeof,
             on_evict=on_evict,
         )
-        self.name = name
+        self._name = name
         if config is not None and persistent is not None:
             self._attach(config, open_chain(config))
 
@@ -162,6 +163,15 @@ class FrysCache(_Home[K, V]):
         return cls(**config.arguments())
 
     # ---- the tiers -------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str | None:
+        """What the cache is called where it is reported, or None."""
+        return getattr(self, "_name", None)
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        self._name = name
 
     @property
     def manager(self) -> CacheManager | None:
@@ -233,10 +243,7 @@ class FrysCache(_Home[K, V]):
             return
         self._hooks = CHAINED
         if isinstance(below, CacheManager):
-            if below.writes_evicted:
-                for key, value in list(self.items()):
-                    below.evicted(key, value, EvictionCause.EVICTED)
-            below.close()
+            below.close(self)
         self._empty()
 
     def __enter__(self) -> Self:
@@ -279,7 +286,11 @@ class FrysCache(_Home[K, V]):
 
     def _on_decide(self, operation: str, key: K, *arguments: Any) -> Any:
         """Carry out what depends on whether a key is there, on all tiers."""
-        return getattr(self._chain(), operation)(self, key, *arguments)
+        chain = self._chain()
+        if chain is not CLOSED and chain.alone:
+            self._hooks = 0  # from now on a cache in memory alone
+            return in_memory(self, operation, key, *arguments)
+        return getattr(chain, operation)(self, key, *arguments)
 
     def _version(self) -> int | None:
         """Return the version of a value whose loading begins now."""
@@ -304,9 +315,9 @@ class FrysCache(_Home[K, V]):
                 self._below = manager
                 self._hooks = CHAINED | (HOOK_EVICT if manager.writes_evicted else 0)
         if faster:
-            manager.close()
+            manager.close(self)
         else:
-            manager.warm(self)
+            manager.attach(self)
 
     # ---- pickles ---------------------------------------------------------------------------------
 

@@ -46,9 +46,12 @@ class Decisions:
     _strict: bool
     faults: int
 
-    def read(self, memory: _Memory, key: Any) -> Any:
-        """Return the value of a key that memory does not have; the manager does it."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def read(self, memory: _Memory, key: Any) -> Any:
+            """Return the value of a key that memory does not have."""
+
+        def _tell(self, memory: _Memory, key: Any) -> None: ...
 
     def contains(self, memory: _Memory, key: Any) -> bool:
         """Tell whether a key that memory does not have is below."""
@@ -117,34 +120,50 @@ class Decisions:
 
     def pop(self, memory: _Memory, key: Any) -> Any:
         """Remove a key and return its value, or MISSING."""
-        value = self._decide(memory, key, "pop", key, MISSING)
+        code = self._codec.key(key)
+        version = self._cache.tier.versions.next()
+        # Before the tier, so that nobody hands down again what was popped.
         here = memory._forget(key)
-        return here if value is MISSING else value
+        try:
+            if code in self._doubts:
+                raise TierUnavailable("the last write of this key is still to be taken")
+            if here is not MISSING:
+                self._hand_down(code, here, None, version)
+            value = self._cache.pop(key, MISSING)
+        except (TierUnavailable, IntegrityError) as error:
+            raise self._undecided("pop", key, error) from error
+        memory._forget(key)
+        self._tell(memory, key)
+        return value
 
     def _decide(self, memory: _Memory, key: Any, which: str, *arguments: Any, **more: Any) -> Any:
-        """Let the tier decide."""
+        """Let the tier decide, which first is told of what memory alone has.
+
+        The version is from before memory is looked at.  Whoever removes a key removes it from
+        memory first, so what is removed after that look has a later version and stays removed.
+        """
         code = self._codec.key(key)
         try:
             if code in self._doubts:
                 raise TierUnavailable("the last write of this key is still to be taken")
-            self._hand_down(memory, key, code)
-            return getattr(self._cache, which)(*arguments, **more)
+            version = self._cache.tier.versions.next()
+            value = memory.peek(key, MISSING)
+            if value is not MISSING:
+                self._hand_down(code, value, memory._left(key), version)
+            decided = getattr(self._cache, which)(*arguments, **more)
         except (TierUnavailable, IntegrityError) as error:
-            self.faults += 1
-            raise WriteError(
-                f"the disk could not decide {which}({key!r}): {error}", {key: error}
-            ) from error
+            raise self._undecided(which, key, error) from error
+        self._tell(memory, key)
+        return decided
 
-    def _hand_down(self, memory: _Memory, key: Any, code: bytes) -> None:
-        """Have below what memory alone has: the disk evicted it, or was not to have it yet.
-
-        The version is from before memory is looked at, so that whatever is written or removed from
-        then on is newer.
-        """
+    def _hand_down(self, code: bytes, value: Any, life: float | None, version: int) -> None:
+        """Have below what memory alone has: the disk evicted it, or was not to have it yet."""
         tier = self._cache.tier
-        version = tier.versions.next()
-        value = memory.peek(key, MISSING)
-        if value is not MISSING and tier.read_one(code) is None:
-            expires_ms = expiry_of(memory._left(key), tier.wall())
+        if tier.read_one(code) is None:
+            expires_ms = expiry_of(life, tier.wall())
             record = self._codec.encode(code, value, version, expires_ms)
             tier.put_one(code, record, version, expires_ms)
+
+    def _undecided(self, which: str, key: Any, error: Exception) -> WriteError:
+        self.faults += 1
+        return WriteError(f"the disk could not decide {which}({key!r}): {error}", {key: error})

@@ -52,7 +52,8 @@ class Doubts:
         """Tell whether a key is in doubt, after trying to settle all that are."""
         if not self.keys:
             return False
-        self._settle()
+        if self._steady() - self._tried >= AGAIN:
+            self.settle()
         return key in self.keys
 
     def add(self, keys: Iterable[bytes]) -> bool:
@@ -68,13 +69,12 @@ class Doubts:
         """Trust these keys again: the tier has taken what was written or removed."""
         self.keys.difference_update(keys)
 
-    def _settle(self) -> None:
-        """Remove from the tier what is in doubt, if the last attempt was long enough ago."""
-        now = self._steady()
-        if now - self._tried < AGAIN:
-            return
-        self._tried = now
+    def settle(self) -> None:
+        """Try to remove from the tier what is in doubt."""
         doubted = list(self.keys)
+        if not doubted:
+            return
+        self._tried = self._steady()
         try:
             tier = self._cache.tier
             tier.drop(doubted, tier.versions.next())

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 from frys_cache.decisions import Decisions, expiry_of
 from frys_cache.doubts import Doubts
 from frys_cache.errors import (
+    CacheClosed,
     CacheError,
     ConfigurationError,
     IntegrityError,
@@ -35,6 +36,7 @@ from frys_cache.errors import (
     ValueTooLarge,
     WriteError,
 )
+from frys_cache.siblings import siblings_over
 from frys_cache.tiers.base import after
 from frys_cache.types import MISSING, Default, EvictionCause, TierStats
 from frys_cache.warming import warm
@@ -99,8 +101,13 @@ class CacheManager(Decisions):
         self._doubted = self._doubts.keys
         self.writes_evicted = self._cache.admission.name == "on-evict"
         """Whether memory has to hand down what it evicts."""
-        # Then: what has an expiry, and thus is below already.
-        self._timed: set[bytes] = set()
+        # Then: what memory alone has, with the version that it was stored with.
+        self._held: dict[bytes, tuple[int, Any]] = {}
+        # What another process writes nobody tells of, so nothing of it is kept.
+        self._keeps = self._cache.tier.store.mode != "secondary"
+        ttl = self._cache.ttl
+        self._ttl = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+        self._siblings = siblings_over(self._cache)
         self.hits = 0
         """Requests that the tier answered."""
         self.misses = 0
@@ -126,15 +133,30 @@ class CacheManager(Decisions):
         """Wait until everything written so far outlives a power cut; `TierUnavailable`."""
         self._cache.flush()
 
-    def close(self) -> None:
-        """Close the tier if it is this cache's own."""
+    @property
+    def alone(self) -> bool:
+        """Whether there is no database: another process has it, or this one was forked."""
+        return self._cache.tier.store.rocks is None
+
+    def attach(self, memory: _Memory) -> None:
+        """Begin to work for a memory, and fill it if the tier was opened for that."""
+        self._siblings.add(memory)
+        if self._cache.warm_on_open:
+            counts = self.hits, self.misses
+            try:
+                warm(memory, self._cache, self.read_many)
+            finally:
+                self.hits, self.misses = counts  # nobody has asked
+
+    def close(self, memory: _Memory) -> None:
+        """End the work for a memory, and close the tier if it is this cache's own."""
+        self._siblings.discard(memory)
+        with suppress(CacheClosed):
+            for key, value in list(memory.items()) if self._held else ():
+                self.evicted(key, value, EvictionCause.EVICTED)
+            self._doubts.settle()
         if self._owned:
             self._cache.close()
-
-    def warm(self, memory: _Memory) -> None:
-        """Fill memory with the newest entries of the tier, if it was opened for that."""
-        if self._cache.warm_on_open:
-            warm(memory, self._cache)
 
     # ---- read ------------------------------------------------------------------------------------
 
@@ -169,9 +191,9 @@ class CacheManager(Decisions):
                 self.hits += 1
                 return value
             deadline = time.monotonic() + left
-            if self.writes_evicted:
-                self._timed.add(code)
         self.hits += 1
+        if not self._keeps:
+            return value
         try:
             memory._fill(key, value, deadline, None, token)
         except ValueTooLarge:
@@ -218,10 +240,8 @@ class CacheManager(Decisions):
                 continue
             found += 1
             values[place] = value
-            if left >= SHORTEST:
+            if left >= SHORTEST and self._keeps:
                 deadline = steady + left if expires_ms else None
-                if expires_ms and self.writes_evicted:
-                    self._timed.add(code)
                 with suppress(ValueTooLarge):
                     memory._fill(keys[place], value, deadline, None, tokens[place])
         self.hits += found
@@ -256,7 +276,7 @@ class CacheManager(Decisions):
         Raises what the codec raises, and `WriteError` where the tier fails and that is an error.
         """
         if version is None:
-            self._write(memory, key, value, life, self._cache.tier.versions.next())
+            self._write(memory, key, value, life, None)
             return
         try:
             self._write(memory, key, value, life, version)
@@ -264,78 +284,120 @@ class CacheManager(Decisions):
             self.unwritten += 1
 
     def _write(
-        self, memory: _Memory, key: Any, value: Any, life: float | None, version: int
+        self, memory: _Memory, key: Any, value: Any, life: float | None, loaded: int | None
     ) -> None:
         code = self._key(key)
-        expires_ms = expiry_of(life, self._cache.tier.wall())
+        tier = self._cache.tier
+        expires_ms = expiry_of(self._life_below(life), tier.wall())
+        version = tier.versions.next() if loaded is None else loaded
         record = self._codec.encode(code, value, version, expires_ms)
         try:
             if self._admitted(code, life):
-                self._cache.tier.put_one(code, record, version, expires_ms)
+                # Late is who drew a version and was overtaken: that must not undo this write.
+                while tier.put_one(code, record, version, expires_ms) is False and loaded is None:
+                    version = tier.versions.next()
+                    record = self._codec.encode(code, value, version, expires_ms)
             else:
-                self._cache.tier.drop([code])
+                tier.drop([code])
+                self._hold(code, value)
         except FAULTS as error:
             self._unwritten(memory, [key], [code], error)
         else:
             if self._doubted:
                 self._doubts.discard([code])
+        self._tell(memory, key)
 
     def put_many(self, memory: _Memory, pairs: list[tuple[Any, Any]], ttl: _Ttl) -> None:
         """Store many values, on disk all of them or none.
 
         Raises what the codec raises, before anything has changed, and `WriteError` as `write`.
         """
+        tier = self._cache.tier
+        wall = tier.wall()
         # By code, so that of equal keys the last one counts.
-        written: dict[bytes, tuple[Any, Any, float | None, int]] = {}
-        records: dict[bytes, bytes] = {}
-        wall = self._cache.tier.wall()
+        batch: dict[bytes, tuple[Any, Any, float | None, int]] = {}
         for key, value in pairs:
-            life = memory._life(key, ttl)
-            code = self._key(key)
-            written[code] = key, value, life, memory._token(key)
-            expires_ms = expiry_of(life, wall)
-            version = self._cache.tier.versions.next()
-            records[code] = self._codec.encode(code, value, version, expires_ms)
-        admitted = {code for code in records if self._admitted(code, written[code][2])}
-        others = [code for code in records if code not in admitted]
+            batch[self._key(key)] = key, value, memory._life(key, ttl), memory._token(key)
+        records = {code: self._record(code, *batch[code][1:3], wall) for code in batch}
+        late = [code for code in records if self._admitted(code, batch[code][2])]
+        others = [code for code in records if code not in set(late)]
         try:
-            if admitted:
-                self._cache.tier.write([(code, records[code]) for code in admitted])
+            while late:
+                late = tier.write([(code, records[code]) for code in late]) or []
+                for code in late:
+                    records[code] = self._record(code, *batch[code][1:3], wall)
             if others:
-                self._cache.tier.drop(others)
+                tier.drop(others)
+            for code in others:
+                self._hold(code, batch[code][1])
         except FAULTS as error:
-            keys = [key for key, _, _, _ in written.values()]
-            self._unwritten(memory, keys, list(written), error)
+            keys = [key for key, _, _, _ in batch.values()]
+            self._unwritten(memory, keys, list(batch), error)
         else:
-            self._doubts.discard(written)
+            self._doubts.discard(batch)
         try:
-            for key, value, life, token in written.values():
+            for key, value, life, token in batch.values():
                 memory._keep(key, value, life, 1.0, token)
+                self._tell(memory, key)
         except BaseException:  # a sizeof has raised; below are the new values
-            for key, _, _, _ in written.values():
+            for key, _, _, _ in batch.values():
                 memory._forget(key)
             raise
 
+    def _record(self, code: bytes, value: Any, life: float | None, wall: int) -> bytes:
+        """Return the record of a value that is stored now."""
+        version = self._cache.tier.versions.next()
+        return self._codec.encode(code, value, version, expiry_of(self._life_below(life), wall))
+
+    def _life_below(self, life: float | None) -> float | None:
+        """Return how long an entry lives below: no longer than the tier lets any live."""
+        if self._ttl is None:
+            return life
+        return self._ttl if life is None else min(life, self._ttl)
+
+    # ---- what memory alone has, where the tier gets what is evicted ----------------------------
+
+    def _admitted(self, code: bytes, life: float | None) -> bool:
+        """Tell whether what is stored goes below now."""
+        if not self.writes_evicted:
+            return self._admits(code)
+        self._held.pop(code, None)
+        # What memory evicts it hands down without its expiry, so what has one goes below at once.
+        return life is not None
+
+    def _hold(self, code: bytes, value: Any) -> None:
+        """Remember what memory alone has, with a version above that of its removal below."""
+        if self.writes_evicted:
+            self._held[code] = self._cache.tier.versions.next(), value
+
     def evicted(self, key: Any, value: Any, cause: EvictionCause) -> None:
-        """Write below what memory had no room for; a fault is counted, and the value lost."""
+        """Write below what memory had no room for; a fault is counted, and the value lost.
+
+        It is told late, when the key may have been stored or removed again.  So it is written with
+        the version it was stored with, and only if it is what was stored last.
+        """
         try:
             code = self._key(key)
-            timed = code in self._timed
-            self._timed.discard(code)
-            tier = self._cache.tier
-            # What came from below, or has an expiry, is there already.
-            if cause is EvictionCause.EVICTED and not timed and tier.read_one(code) is None:
-                version = tier.versions.next()
-                tier.put_one(code, self._codec.encode(code, value, version, 0), version, 0)
+            held = self._held.get(code)
+            if held is None or held[1] is not value:
+                return
+            if cause is EvictionCause.EVICTED:
+                record = self._codec.encode(code, value, held[0], 0)
+                self._cache.tier.put_one(code, record, held[0], 0)
+            if self._held.get(code) is held:
+                self._held.pop(code, None)
         except CacheError:
             self.unwritten += 1
+
+    # ---- remove ----------------------------------------------------------------------------------
 
     def remove(self, memory: _Memory, keys: list[Any] | None) -> list[bool]:
         """Remove keys (None: all) below, before memory does; whether each was there."""
         if keys is None:
-            self._clear()
+            self._clear(memory)
             return []
-        removed = [False] * len(keys)
+        # Memory first: see `_decide`.
+        removed = [memory._forget(key) is not MISSING for key in keys]
         places: list[int] = []
         codes: list[bytes] = []
         for place, key in enumerate(keys):
@@ -344,35 +406,38 @@ class CacheManager(Decisions):
                 places.append(place)
         if not codes:
             return removed
+        for code in codes if self._held else ():
+            self._held.pop(code, None)
         try:
-            there = self._cache.tier.drop(codes, self._cache.tier.versions.next())
+            there = self._cache.tier.drop(codes)
         except FAULTS as error:
             self._unwritten(memory, keys, codes, error)
         else:
             for place, was in zip(places, there, strict=True):
-                removed[place] = was
+                removed[place] |= was
             if self._doubted:
                 self._doubts.discard(codes)
+        for key in keys:
+            self._tell(memory, key)
         return removed
 
-    def _admitted(self, code: bytes, life: float | None) -> bool:
-        """Tell whether what is stored goes below now."""
-        if not self.writes_evicted:
-            return self._admits(code)
-        # What memory evicts it hands down without its expiry, so what has one goes below at once.
-        if life is None:
-            self._timed.discard(code)
-            return False
-        self._timed.add(code)
-        return True
-
-    def _clear(self) -> None:
+    def _clear(self, memory: _Memory) -> None:
         """Remove all keys of the namespace below; `WriteError` where that fails."""
+        memory._empty()
+        self._held.clear()
         try:
             self._cache.clear()
         except FAULTS as error:
             self.faults += 1
             raise WriteError(f"the {NAME} tier could not be cleared: {error}") from error
+        self._doubts.discard(list(self._doubted))
+        for other in self._siblings.but(memory):
+            other._empty()
+
+    def _tell(self, memory: _Memory, key: Any) -> None:
+        """Let the other caches over these entries forget a key."""
+        for other in self._siblings.but(memory):
+            other._forget(key)
 
     def forget_calls(self, memory: _Memory, name: str) -> None:
         """Remove below the results of a memoized function; memory follows."""
@@ -389,6 +454,7 @@ class CacheManager(Decisions):
         """Doubt what the tier has of these keys from now on, or forget them here and raise."""
         self.faults += 1
         if not self._strict and self._doubts.add(codes):
+            self._doubts.settle()  # where only the reserve is touched, removing is still possible
             return
         for key in keys:
             memory._forget(key)

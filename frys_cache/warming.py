@@ -21,7 +21,11 @@ __all__ = ["warm"]
 BATCH: Final = 200
 
 
-def warm(memory: MemoryCache[Any, Any], tier: PersistentCache[Any, Any]) -> int:
+def warm(
+    memory: MemoryCache[Any, Any],
+    tier: PersistentCache[Any, Any],
+    read_many: Callable[[MemoryCache[Any, Any], list[Any]], object],
+) -> int:
     """Read the newest entries of a tier into memory until it is full; return how many.
 
     Where `tier.warm_on_open` is a callable, it is told after each batch how many of how many
@@ -36,7 +40,7 @@ def warm(memory: MemoryCache[Any, Any], tier: PersistentCache[Any, Any]) -> int:
     done = 0
     for at in range(0, len(ranked), BATCH):
         keys = [key for _, key in ranked[at : at + BATCH]]
-        memory.get_many(keys)
+        read_many(memory, keys)
         done += len(keys)
         if progress is not None:
             progress(done, len(ranked))

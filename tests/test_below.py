@@ -70,6 +70,50 @@ def test_on_evict_overwrite_leaves_no_old_value_below(tmp_path):
         assert cache.get("a") is None
 
 
+def test_on_evict_of_what_was_overwritten_writes_the_new_value(tmp_path):
+    """Catch an eviction that is told late and writes what is no longer true."""
+    with PersistentCache(tmp_path / "db", admission="on-evict") as disk:
+        cache = FrysCache(2, policy="lru", persistent=disk)
+        cache["b"] = "old"
+        cache["x"] = 1
+        cache.update([("a", 1), ("b", "new")])
+        for key in "yzw":
+            cache[key] = 1
+        assert cache["b"] == "new"
+        del cache["a"]
+        cache.close()
+        assert disk["b"] == "new"
+        assert "a" not in disk
+
+
+def test_on_evict_beside_threads_brings_nothing_back(tmp_path):
+    """Catch a deleted key that an eviction writes below."""
+    with PersistentCache(tmp_path / "db", admission="on-evict") as disk:
+        cache = FrysCache(4, policy="lru", persistent=disk)
+        stop = threading.Event()
+
+        def churn():
+            number = 0
+            while not stop.is_set():
+                number += 1
+                cache[("noise", number % 20)] = number
+
+        thread = threading.Thread(target=churn)
+        thread.start()
+        try:
+            for number in range(2_000):
+                cache["k"] = number
+                assert cache.get("k", number) == number
+                del cache["k"]
+                assert cache.get("k") is None
+        except KeyError:
+            pytest.fail("acknowledged and gone")
+        finally:
+            stop.set()
+            thread.join()
+        assert "k" not in disk
+
+
 def test_on_evict_entry_with_a_ttl_keeps_it_below(tmp_path):
     """Catch a value that memory evicts and that lives for ever below."""
     with PersistentCache(tmp_path / "db", admission="on-evict") as disk:
@@ -318,14 +362,16 @@ def test_forked_child_works_in_memory_and_costs_the_parent_nothing(tmp_path):
                 signal.alarm(20)
                 told = [cache["a"], cache.get("b"), "b" in cache]
                 cache["c"] = 3
-                told += [cache["c"], cache.incr("n"), cache.delete("a"), len(cache)]
+                told += [cache["c"], cache.incr("n"), cache.incr("n"), cache["n"]]
+                told += [cache.add("n", 9), cache.replace("n", 7), cache.pop("n"), cache.touch("c")]
+                told += [cache.delete("a"), cache.get_or_set("d", lambda: 4), sorted(cache)]
                 os.write(writer, repr(told).encode())
                 cache.close()
             os._exit(0)
         os.close(writer)
         told = os.read(reader, 1_000).decode()
         assert os.waitpid(child, 0)[1] == 0
-        assert told.startswith("[1, None, False, 3, ")
+        assert told == repr([1, None, False, 3, 1, 2, 2, False, True, 7, True, True, 4, ["c", "d"]])
         assert cache.get_many(["a", "b", "c"]) == [1, 2, None]
         cache["d"] = 4
     with open_cache(tmp_path) as cache:

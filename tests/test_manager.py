@@ -11,6 +11,7 @@ from frys_cache import (
     MISSING,
     CacheClosed,
     ConfigurationError,
+    EvictionCause,
     FrysCache,
     KeyNotStable,
     KeyTooLarge,
@@ -20,6 +21,7 @@ from frys_cache import (
     ValueTooLarge,
     WriteError,
 )
+from frys_cache.doubts import Doubts
 from frys_cache.manager import CacheManager
 
 
@@ -75,7 +77,7 @@ WRITES = {
     "add": lambda cache: cache.add("a", 5),
     "setdefault": lambda cache: cache.setdefault("a", 5),
     "get_or_set": lambda cache: cache.get_or_set("a", lambda: 5),
-    "memoize": lambda cache: cache.memoize(lambda: 5, key=lambda: "a")(),
+    "memoize": lambda cache: cache.memoize(lambda: 5, name="five")(),
     "incr": lambda cache: cache.incr("a", 5),
 }
 
@@ -268,7 +270,7 @@ def test_memoized_call_without_a_stable_key_is_kept_in_memory(cache):
         pass
 
     calls = []
-    twice = cache.memoize(lambda thing: calls.append(thing) or len(calls))
+    twice = cache.memoize(lambda thing: calls.append(thing) or len(calls), name="twice")
     thing = Thing()
     assert [twice(thing), twice(thing), twice(1), twice(1)] == [1, 1, 2, 2]
     assert len(below(cache)) == 1
@@ -522,29 +524,14 @@ def test_resilient_write_to_a_full_disk_is_kept_in_memory(cache):
         cache["a"] = "new"
         assert cache["a"] == "new"
         cache._forget("a")
-        # The disk still has the old one, which was overwritten.
+        # The disk had the old one, which is no longer true.
         assert cache.get("a") is None
         assert cache.get_many(["a"]) == [None]
         assert "a" not in cache
-        assert disk_of(cache)["a"] == "old"
+        assert "a" not in disk_of(cache)
         assert cache.manager.faults == 1
     cache["b"] = 1
     assert disk_of(cache)["b"] == 1
-
-
-def test_doubt_ends_when_the_disk_takes_writes_again(cache):
-    """Catch a key that is never trusted again, or an old value that is."""
-    cache.update(a="old", b="old", c="old")
-    with full_disk(cache):
-        cache.update(a="new", b="new")
-        cache._forget("a"), cache._forget("b"), cache._forget("c")
-        assert cache.get_many(["a", "b", "c"]) == [None, None, "old"]
-    cache["a"] = "newer"
-    assert disk_of(cache)["a"] == "newer"
-    cache.manager._doubts._tried -= 60
-    assert cache.get("b") is None
-    assert len(cache.manager._doubts) == 0
-    assert below(cache) == {"a": "newer", "c": "old"}
 
 
 def test_strict_write_to_a_full_disk_raises_and_leaves_no_value_above(tmp_path):
@@ -575,12 +562,31 @@ def test_decision_needs_the_tier(tmp_path, mode):
 def test_more_doubts_than_can_be_remembered_are_refused(cache, monkeypatch):
     """Catch a set that grows as long as the disk is full, or a promise that is forgotten."""
     monkeypatch.setattr("frys_cache.doubts.ROOM", 10)
-    with full_disk(cache):
-        cache.update({number: number for number in range(10)})
-        with pytest.raises(WriteError):
-            cache["one more"] = 1
-        assert "one more" not in cache
-        assert len(cache.manager._doubts) == 10
+    doubts = Doubts(disk_of(cache), steady=lambda: 0.0)
+    assert doubts.add([b"%d" % number for number in range(10)])
+    assert doubts.add([b"3"])
+    assert not doubts.add([b"one more"])
+    assert b"3" in doubts
+    assert b"one more" not in doubts
+    doubts.discard([b"3"])
+    assert b"3" not in doubts
+    assert len(doubts) == 9
+
+
+def test_doubts_are_settled_once_a_second(cache):
+    """Catch a key that is never trusted again, or one that is trusted too early."""
+    now = [0.0]
+    disk = disk_of(cache)
+    doubts = Doubts(disk, steady=lambda: now[0])
+    disk["a"] = "old"
+    code = disk.codec.key("a")
+    assert doubts.add([code])
+    now[0] = 0.9
+    assert code in doubts
+    assert disk["a"] == "old"
+    now[0] = 1.0
+    assert code not in doubts
+    assert "a" not in disk
 
 
 def test_damaged_record_is_a_miss_and_removed(cache):
@@ -754,3 +760,178 @@ def test_record_that_cannot_be_read_now_is_kept(tmp_path, monkeypatch, failure):
                     read("a")
         monkeypatch.undo()
         assert isinstance(cache["a"], Fragile)
+
+
+# ---- several caches over the same entries -------------------------------------------------------
+
+
+SIBLINGS = {
+    "put": lambda cache: cache.put("a", "new"),
+    "put_many": lambda cache: cache.put_many({"a": "new"}),
+    "replace": lambda cache: cache.replace("a", "new"),
+    "delete": lambda cache: cache.delete("a"),
+    "pop": lambda cache: cache.pop("a"),
+    "clear": lambda cache: cache.clear(),
+}
+
+
+@pytest.mark.parametrize("change", SIBLINGS.values(), ids=list(SIBLINGS))
+def test_change_by_one_cache_is_seen_by_another(cache, tmp_path, change):
+    """Catch a second cache of the same path and namespace that goes on showing what was."""
+    with open_cache(tmp_path) as other, open_cache(tmp_path, namespace="strange") as stranger:
+        stranger["a"] = other["a"] = "old"
+        assert (cache["a"], other["a"]) == ("old", "old")
+        change(cache)
+        assert other.get("a") == cache.get("a")
+        assert other.get("a") != "old"
+        assert stranger["a"] == "old"
+    cache["a"] = 1
+    assert cache["a"] == 1
+
+
+# ---- what else is stored and removed at once ----------------------------------------------------
+
+RACES = {
+    "touch": lambda cache: cache.touch("k", 1000),
+    "incr": lambda cache: cache.incr("k"),
+    "replace": lambda cache: cache.replace("k", 7),
+    "get": lambda cache: cache.get("k"),
+    "get_or_set": lambda cache: cache.get_or_set("k", lambda: 7),
+}
+
+
+@pytest.mark.parametrize("remove", ["delete", "pop", "clear"])
+@pytest.mark.parametrize("race", RACES.values(), ids=list(RACES))
+def test_removal_beside_another_operation_is_explained_by_an_order(cache, race, remove):
+    """Catch a deleted key that an operation which began before writes back."""
+    for _ in range(60):
+        cache["k"] = 5
+        barrier = threading.Barrier(2)
+        seen = []
+
+        def act(barrier=barrier, seen=seen):
+            barrier.wait()
+            seen.append(race(cache))
+
+        thread = threading.Thread(target=act)
+        thread.start()
+        barrier.wait()
+        getattr(cache, remove)(*(["k"] if remove != "clear" else []))
+        thread.join()
+        left = cache.get("k", MISSING)
+        disk = disk_of(cache).get("k", MISSING)
+        assert cache.peek("k", disk) == disk
+        # Either it came first, and nothing is left, or afterwards, and then it saw nothing.
+        if left is not MISSING:
+            assert (race, seen[0], left) in [
+                (RACES["incr"], 1, 1),
+                (RACES["get_or_set"], 7, 7),
+            ]
+
+
+@pytest.mark.parametrize("operation", ["pop", "delete"])
+def test_one_of_two_removals_wins(cache, operation):
+    """Catch two threads that both got what was there once."""
+    for where in ["both", "memory", "disk"] * 20:
+        cache["k"] = 5
+        if where == "memory":
+            disk_of(cache).delete("k")
+        elif where == "disk":
+            cache._forget("k")
+        barrier = threading.Barrier(2)
+        got = []
+
+        def act(barrier=barrier, got=got):
+            barrier.wait()
+            got.append(cache.pop("k", None) if operation == "pop" else cache.delete("k"))
+
+        threads = [threading.Thread(target=act) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(map(bool, got)) == [False, True]
+        assert cache.get("k") is None
+
+
+# ---- odds and ends ------------------------------------------------------------------------------
+
+
+def test_clear_during_a_load_wins(cache):
+    """Catch a load that brings back, after a clear, what was asked for before it."""
+    assert cache.get_or_set("k", lambda: (cache.clear(), "v")[1]) == "v"
+    assert cache.get("k") is None
+    assert "k" not in disk_of(cache)
+
+
+def test_functions_without_a_name_of_their_own_are_kept_in_memory(cache):
+    """Catch a closure that finds, in the next process, what another closure has computed."""
+
+    def times(factor):
+        return cache.memoize(lambda number: factor * number)
+
+    double, triple = times(2), times(3)
+    assert (double(10), triple(10), double(10), triple(10)) == (20, 30, 20, 30)
+    assert double.refresh(10) == 20
+    assert below(cache) == {}
+    double.cache_clear()
+    assert triple.cache_info().hits == 1
+    named = cache.memoize(lambda number: 5 * number, name="five times")
+    assert named(10) == 50
+    assert list(below(cache).values()) == [50]
+
+
+def test_listener_that_reads_what_was_evicted_ends(tmp_path):
+    """Catch a read that promotes, evicts, is told, and reads again without end."""
+    told = []
+
+    def listen(key, value, cause):
+        if cause is EvictionCause.EVICTED:
+            told.append(key)
+            cache.get(key)
+            assert len(told) < 100
+
+    with open_cache(tmp_path, 2, policy="lru", on_evict=listen) as cache:
+        cache.update({number: number for number in range(10)})
+        assert len(cache) == 2
+        assert cache.stats().listener_errors == 0
+
+
+def test_memory_bounded_by_bytes_counts_what_values_hold(tmp_path):
+    """Catch a memory of 64 MiB that takes gigabytes, since a list of dicts counts as a list."""
+    with FrysCache(max_size_bytes=1_000_000, persistent=tmp_path / "db") as cache:
+        for number in range(300):
+            cache[number] = {"rows": [{"name": f"row {row}", "sum": row} for row in range(20)]}
+        assert 20 < len(cache) < 250
+        size = cache.stats().total_size / len(cache)
+        for number in range(300):
+            assert len(cache[number]["rows"]) == 20
+        assert 20 < len(cache) < 250
+        assert size / 2 < cache.stats().total_size / len(cache) < size * 2
+        cache._check()
+
+
+def test_ttl_of_the_tier_bounds_what_is_below(tmp_path):
+    """Catch a ttl of the tier that a cache in front of it ignores."""
+    from frys_cache import PersistentCache
+
+    with PersistentCache(tmp_path / "db", ttl=50) as disk:
+        cache = FrysCache(10, persistent=disk)
+        cache["a"] = 1
+        cache.put("b", 1, ttl=5)
+        cache.put_many({"c": 1}, ttl=500)
+        for key, ttl in (("a", 50), ("b", 5), ("c", 50)):
+            assert ttl - 1 < disk.ttl_of(key) <= ttl
+
+
+def test_warming_is_no_request(tmp_path):
+    """Catch a hit ratio of 1 before anybody has asked."""
+    from frys_cache import PersistentCache
+
+    with open_cache(tmp_path) as cache:
+        cache.update(a=1, b=2)
+    with PersistentCache(tmp_path / "db", warm_on_open=True) as disk:
+        cache = FrysCache(10, persistent=disk)
+        assert len(cache) == 2
+        assert cache.stats().requests == 0
+        assert cache.stats().tiers["persistent"].requests == 0

@@ -14,7 +14,7 @@ import pytest
 import rocksdict  # noqa: F401 - the cache cannot do without it
 import zstandard  # noqa: F401
 
-from frys_cache import TierUnavailable
+from frys_cache import FrysCache, TierUnavailable
 from frys_cache.tiers.persistent import PersistentCache
 
 MIB = 1 << 20
@@ -153,3 +153,30 @@ def test_too_little_room_at_the_opening_reads_only(disk):
         with pytest.raises(TierUnavailable, match="no space"):
             cache["b"] = 2
         assert Path(cache.path).is_dir()
+
+
+def test_full_disk_below_memory_shows_no_old_value(disk):
+    """Catch a cache that stops with its disk, or a value that was overwritten and comes back."""
+    disk_cache = disk.open(min_free_bytes=1)
+    cache = FrysCache(20, policy="lru", persistent=disk_cache)
+    value = os.urandom(60_000)
+    cache["k"] = "old"
+    refused = 0
+    for number in range(1_500):
+        cache[number] = value
+        cache["k"] = number
+        assert cache["k"] == number
+        cache._forget("k")
+        assert cache.get("k", number) == number
+        refused += "k" not in cache
+    assert refused
+    disk.grow()
+    assert resumed(lambda: disk_cache.put("after", 1))
+    cache["k"] = "new"
+    cache._forget("k")
+    assert cache["k"] == "new"
+    cache.close()
+    with contextlib.suppress(TierUnavailable):
+        disk_cache.close()
+    with disk.open() as disk_cache:
+        assert disk_cache["k"] == "new"
