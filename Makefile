@@ -46,7 +46,8 @@ define apt
 	    echo "could not install$(1); please install that by hand and run make again"; exit 1; }
 endef
 
-.PHONY: help build demo test bench asan lint format soak clean system test-c test-wheel test-oldest test-ft
+.PHONY: help build demo test bench asan lint format soak clean system test-c test-python test-wheel test-oldest \
+    test-ft
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -57,7 +58,7 @@ build: dist/.built-$(PYVER)  ## sdist, and the wheel built from it, in dist/
 demo: .venv/.demo-$(PYVER)  ## summarise the standard library: cold, from memory, from disk
 	@.venv/bin/python benchmarks/demo.py
 
-test: system test-c test-wheel test-oldest test-ft  ## every test: C, the wheel, free-threaded CPython
+test: system test-c test-python  ## every test: C, the wheel, free-threaded CPython
 
 bench: .venv/.bench-$(PYVER)  ## compare with dict and the other caches; fail when a ratio is out of bounds
 	@status=0; for bench in gate codec persistent; do \
@@ -102,6 +103,12 @@ clean:  ## remove everything made here
 test-c: system
 	$(call say,the C headers; plain C under ASan + UBSan)
 	@$(PYTHON) tests/c/run.py
+
+# Beside each other: each takes one core, and minutes.
+test-python: .venv-test/.ready-$(PYVER) .venv-oldest/.ready-$(PYVER) $(if $(FT_TAR),.cache-ft/.ready)
+	@mkdir -p build; $(MAKE) test-ft >build/test-ft.log 2>&1 & other=$$!; status=0; \
+	    $(MAKE) test-wheel test-oldest || status=1; \
+	    wait $$other || status=1; cat build/test-ft.log; exit $$status
 
 test-wheel: .venv-test/.ready-$(PYVER)
 ifeq ($(FT_TAR),)

@@ -13,6 +13,7 @@ import ast
 import gc
 import importlib.util
 import os
+import signal
 import sysconfig
 from pathlib import Path
 
@@ -30,6 +31,10 @@ import frys_cache
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("FRYS_SHARED", ROOT.parent / "shared")).resolve()
 SOAK = os.environ.get("FRYS_SOAK") == "1"
+
+# A shell lets what it starts in the background ignore Ctrl-C, which tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A test that starts `python -c` in the project's folder must not pick up the source tree.
 os.environ.setdefault("PYTHONSAFEPATH", "1")

@@ -562,8 +562,6 @@ def test_interrupt_ends_at_once_with_status_130(tmp_path):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Whoever started the tests in the background has let them ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     running.stdin.write(b"\n".join(b"%d" % number for number in numbers))
     running.stdin.close()  # all but the last bytes are read: it is at work
