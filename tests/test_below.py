@@ -347,6 +347,33 @@ print(cache.get("a"), cache.get_many(["a"]), cache.tiers["persistent"].stats().c
         assert run(write, tmp_path / "db", how) == answer
 
 
+@pytest.mark.parametrize("missing", ["rocksdict", "zstandard", "msgspec"])
+def test_cache_without_an_optional_package(tmp_path, missing):
+    """Catch an import that needs an extra, or an error that does not say what to install."""
+    told = run(
+        """
+import sys
+sys.modules[sys.argv[2]] = None
+from frys_cache import ConfigurationError, FrysCache, PersistentCache
+cache = FrysCache(10)
+cache["a"] = 1
+for options in {}, {"compression": False}:
+    try:
+        with FrysCache(10, persistent=sys.argv[1], **options) as cache:
+            cache["a"] = {"b": (1,)}
+            cache._forget("a")
+            print(cache["a"])
+    except ConfigurationError as error:
+        print(error)
+""",
+        tmp_path / "db",
+        missing,
+    ).splitlines()
+    fails = {"rocksdict": [True, True], "zstandard": [True, False], "msgspec": [False, False]}
+    assert ["pip install 'frys-cache[persistent]'" in line for line in told] == fails[missing]
+    assert all(line == "{'b': (1,)}" for line in told if "pip" not in line)
+
+
 # ---- fork, exit, kill ---------------------------------------------------------------------------
 
 

@@ -7,9 +7,11 @@ import rocksdict  # noqa: F401  left out where it is not installed
 
 from frys_cache import (
     CacheBuilder,
+    CacheError,
     CompositePolicy,
     EvictionPolicy,
     FrysCache,
+    KeyTooLarge,
     LruPolicy,
     MemoryCache,
     TtlPolicy,
@@ -79,6 +81,31 @@ def test_persistent_cache(folder):
         assert again["text"] == text
         disk = again.tiers["persistent"]
         assert len(disk.tier.read_one(disk.codec.key("text"))) < len(text) / 10
+
+
+def test_error_handling(folder, capsys):
+    """Catches "Error Handling": an error that cannot be told from a miss, or says no sizes."""
+    with FrysCache(1000, persistent="./cache.db") as cache:
+        cache.put(b"key", b"data")
+        for key in (b"key", b"missing_key", b"k" * 100_000):
+            try:
+                data = cache.get(key)
+                print(f"Found: {data!r}" if data is not None else "Key not found")
+            except KeyTooLarge as error:
+                print(f"Key too large: {error.size} > {error.max_size}")
+            except CacheError as error:
+                print(f"Cache error: {error}")
+        cache.close()
+        try:
+            cache.get(b"key")
+        except CacheError as error:
+            print(f"Cache error: {error}")
+    assert capsys.readouterr().out.splitlines() == [
+        "Found: b'data'",
+        "Key not found",
+        "Key too large: 100001 > 65536",
+        "Cache error: the cache has been closed",
+    ]
 
 
 def test_ttl_policy():

@@ -20,6 +20,8 @@ from frys_cache import (
     KeyTooLarge,
     LruPolicy,
     MemoryCache,
+    PersistentCache,
+    Pickle,
     PolicyManager,
     SimulationResult,
     TtlPolicy,
@@ -49,6 +51,22 @@ try:
 except ConfigurationError as error:
     assert_type(error, ConfigurationError)
     as_value_error: ValueError = error
+
+# On disk.
+
+with FrysCache[str, int](100, persistent="./cache.db") as on_disk:
+    assert_type(on_disk, FrysCache[str, int])
+    on_disk.flush()
+    print(on_disk.tiers["persistent"].stats().size_on_disk, on_disk.manager)
+
+films: PersistentCache[str, bytes] = PersistentCache("./films.db", max_size_bytes=10**9)
+films.put("a", b"film", ttl=timedelta(days=1))
+for film in films.scan("a"):
+    assert_type(film, str)
+as_any_mapping: MutableMapping[str, bytes] = films
+signed: FrysCache[str, int] = FrysCache(
+    10, persistent=Path("signed.db"), serializer=Pickle(secret=b"0123456789abcdef")
+)
 
 # By steps, or from a configuration.
 
