@@ -24,7 +24,6 @@ clock hand over the keys, which evicts by the alphabet.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -33,7 +32,7 @@ from frys_cache.tiers.base import head_of, version_of
 from frys_cache.tiers.disk import COUNT, MOST_BYTES, SLICE, DiskTier
 from frys_cache.tiers.rocks import translate
 from frys_cache.tiers.store import Store
-from frys_cache.tiers.stripes import STRIPES, hold
+from frys_cache.tiers.stripes import STRIPES
 from frys_cache.tiers.versions import WallClock
 
 __all__ = ["BoundedTier"]
@@ -80,12 +79,10 @@ class BoundedTier(DiskTier):
     """Keep at most `max_size_bytes` of keys and records in a store."""
 
     __slots__ = (
-        "_evicting",
         "_first",
         "_marks",
         "_raw",
         "_settled",
-        "_size_lock",
         "count",
         "evictions",
         "max_size_bytes",
@@ -96,8 +93,6 @@ class BoundedTier(DiskTier):
         self.max_size_bytes: int = max_size_bytes
         self.evictions = 0
         self.total = self.count = 0
-        self._size_lock = threading.RLock()  # guards total and count; innermost
-        self._evicting = threading.RLock()  # one evicts at a time; outermost
         self._first = b""  # no place in the order before this one is taken
         self._settled = 0  # bytes that the last compaction left
         super().__init__(store, wall=wall)
@@ -113,8 +108,6 @@ class BoundedTier(DiskTier):
         super()._detach()
         self.total = self.count = 0
         self.max_size_bytes = 1 << 62
-        self._size_lock = threading.RLock()
-        self._evicting = threading.RLock()
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -126,35 +119,32 @@ class BoundedTier(DiskTier):
 
     # --- writing ---------------------------------------------------------------------------------
 
-    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> None:
-        """Store one record; ValueTooLarge if it alone is beyond the bound."""
+    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> bool:
+        """Store one record; False: refused as late.  ValueTooLarge if it is beyond the bound."""
         self._check_fits(key, record)
         self._budget -= len(record)
         if self._budget < 0:
             self._ask_space()
         stripe = self._stripes[hash(key) & _MASK]
         while True:
-            with stripe.lock:
+            with self._lock:
                 try:
                     found = self._raw(key)
                     if version > stripe.top:
                         stripe.top = version
-                    elif stripe.dropped.get(key, -1) >= version or (
-                        found is not None and head_of(found)[0] > version
-                    ):
-                        return
+                    elif self._is_late_locked(key, version, found):
+                        return False
                     if self._change_locked(key, found, record, expires_ms):
-                        return
+                        return True
                 except Exception as error:
                     raise translate(error) from error
             self._make_room(key, record)
 
-    def write(self, records: list[tuple[bytes, bytes]]) -> None:
+    def write(self, records: list[tuple[bytes, bytes]]) -> list[bytes]:
         """Store (key, record) pairs, one by one; an older version never replaces a newer one."""
         for key, record in records:
             self._check_fits(key, record)
-        for key, record in records:
-            self.put_one(key, record, *head_of(record))
+        return [k for k, record in records if not self.put_one(k, record, *head_of(record))]
 
     def swap(
         self, key: bytes, old: bytes | None, new: bytes | None, version: int, expires_ms: int
@@ -165,14 +155,21 @@ class BoundedTier(DiskTier):
         return super().swap(key, old, new, version, expires_ms)
 
     def clear(self, start: bytes, stop: bytes) -> None:
-        """Remove all keys from `start` to before `stop`."""
+        """Remove all keys from `start` to before `stop`; what was begun before comes late."""
+        with self._lock:
+            version = self.versions.next()
+            self._clears.add_locked(start, stop, version)
         while True:
-            with hold(self._stripes):
+            with self._lock:
                 found = self.rocks.items("data", start, stop, SLICE, MOST_BYTES)
                 if not found:
                     return
                 self._forget_locked(
-                    {key: (version_of(record), len(record)) for key, record in found}
+                    {
+                        key: (version_of(record), len(record))
+                        for key, record in found
+                        if head_of(record)[0] <= version
+                    }
                 )
             start = found[-1][0] + b"\0"
 
@@ -223,18 +220,16 @@ class BoundedTier(DiskTier):
 
     def _reserve(self, size: int, entries: int) -> bool:
         """Count `size` more bytes, if they fit or are less than nothing."""
-        with self._size_lock:
-            total = self.total + size
-            if size > 0 and total > self.max_size_bytes:
-                return False
-            self.total = total
-            self.count += entries
+        total = self.total + size
+        if size > 0 and total > self.max_size_bytes:
+            return False
+        self.total = total
+        self.count += entries
         return True
 
     def _release(self, size: int, entries: int) -> None:
-        with self._size_lock:
-            self.total -= size
-            self.count -= entries
+        self.total -= size
+        self.count -= entries
 
     # --- evicting --------------------------------------------------------------------------------
 
@@ -243,29 +238,25 @@ class BoundedTier(DiskTier):
         assert record is not None
         need = len(key) + len(record)
         goal = min(self.max_size_bytes * 95 // 100, self.max_size_bytes - need)
-        with self._evicting:
-            while self.total + need > self.max_size_bytes and self.evict(goal):
-                pass
+        while self.total + need > self.max_size_bytes and self.evict(goal):
+            pass
         self.sweeper.hurry()
 
     def evict(self, goal: int) -> bool:
-        """Evict at most 500 entries, until `goal` bytes are left; False: there is none to evict.
-
-        The caller holds `_evicting`.
-        """
+        """Evict at most 500 entries, until `goal` bytes are left; False: there is none to evict."""
         spared = laps = 0
         while laps < 2:
-            with hold(self._stripes):
+            with self._lock:
                 if self.total <= goal:  # others have removed enough meanwhile
                     return True
                 turn = self.rocks.items("order", self._first, None, _BATCH)
                 evicted, again = self._judge_locked(turn, goal, merciless=spared >= _SPARED)
+                if not turn:
+                    self._first = b""
+                    laps += 1
             spared += again
             if evicted:
                 return True
-            if not turn:
-                self._first = b""
-                laps += 1
         return False
 
     def _judge_locked(
@@ -307,9 +298,8 @@ class BoundedTier(DiskTier):
         if self.total > self.max_size_bytes * 98 // 100:
             goal = self.max_size_bytes * 95 // 100
             while self.total > goal:
-                with self._evicting:
-                    if not self.evict(goal):
-                        break
+                if not self.evict(goal):
+                    break
         limit = max(self.max_size_bytes * 11 // 10, self._settled) + _SLACK
         if self.rocks.live_bytes() > limit:
             self.compact()

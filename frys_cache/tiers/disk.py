@@ -2,7 +2,7 @@
 
 One tier stands on one open database and is shared by all caches of that path; their namespaces are
 prefixes of the keys.  A read is RocksDB's own `get`, lent out as `fetch`: no frame of ours.  A
-write without an expiry is RocksDB's own `put` under the lock of a stripe (see stripes.py); with
+write without an expiry is RocksDB's own `put` under the lock of the tier (see stripes.py); with
 one, a batch that also adds to the index of expiries: 8 bytes of milliseconds, then the key.  The
 entry of an overwritten record stays in the index until its time comes and the sweep finds that the
 record has become another.
@@ -15,7 +15,9 @@ same with a bound, so that an unbounded tier pays nothing for it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 from frys_cache.errors import IntegrityError, TierUnavailable
@@ -24,7 +26,7 @@ from frys_cache.tiers.closed import CLOSED
 from frys_cache.tiers.nothing import NoRocks
 from frys_cache.tiers.rocks import translate
 from frys_cache.tiers.store import Store
-from frys_cache.tiers.stripes import STRIPES, hold, new_stripes
+from frys_cache.tiers.stripes import STRIPES, Clears, new_stripes
 from frys_cache.tiers.sweeper import Sweeper
 from frys_cache.tiers.versions import Versions, WallClock
 
@@ -56,6 +58,8 @@ class DiskTier:
     __slots__ = (
         "__weakref__",
         "_budget",
+        "_clears",
+        "_lock",
         "_put",
         "_stripes",
         "_swept_ms",
@@ -88,12 +92,14 @@ class DiskTier:
         self.expirations = 0
         self.is_open = True
         self._swept_ms = 0
+        self._lock = threading.RLock()  # guards the stripes, and every change of what is stored
         self._stand_on(store.rocks)
         self._budget = 0 if store.writable else _UNASKED
         mark = int.from_bytes(self.rocks.get("meta", _MARK) or b"", "big")
         save = self._save_mark if store.writable else None
         self.versions = Versions(mark=mark, save=save)
         self._stripes = new_stripes(self.versions.last())
+        self._clears = Clears(self._stripes)
         self.sweeper = Sweeper(self)
         if store.writable:
             self._open_count()
@@ -112,7 +118,9 @@ class DiskTier:
         self._stand_on(None)
         self._budget = _UNASKED
         # What other threads held when the process was forked, nobody will release.
+        self._lock = threading.RLock()
         self._stripes = new_stripes(0)
+        self._clears = Clears(self._stripes)
         self.versions = Versions(mark=(self.versions.last() >> 16) + 1)
         self.sweeper = Sweeper(self)
 
@@ -157,76 +165,94 @@ class DiskTier:
 
     # --- writing ---------------------------------------------------------------------------------
 
-    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> None:
-        """Store one record, whose version and expiry the caller knows."""
+    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> bool:
+        """Store one record, whose version and expiry the caller knows.
+
+        False: refused as late.  A caller whose version was for this write alone draws a new one and
+        comes again, for nobody has seen its value; one that loaded the value lets it be.
+        """
         self._budget -= len(record)
         if self._budget < 0:
             self._ask_space()
         stripe = self._stripes[hash(key) & _MASK]
-        with stripe.lock:
-            if version > stripe.top:
-                stripe.top = version
-            elif not self._is_newer_locked(key, version):
-                return
+        with self._lock:
             try:
+                if version > stripe.top:
+                    stripe.top = version
+                elif self._is_late_locked(key, version, self._peek(key)):
+                    return False
                 if expires_ms:
                     self._change_locked(key, None, record, expires_ms)
                 else:
                     self._put(key, record)
             except Exception as error:
                 raise translate(error) from error
+        return True
 
-    def write(self, records: list[tuple[bytes, bytes]]) -> None:
-        """Store (key, record) pairs in one batch; an older version never replaces a newer one."""
+    def write(self, records: list[tuple[bytes, bytes]]) -> list[bytes]:
+        """Store (key, record) pairs in one batch; an older version never replaces a newer one.
+
+        Returns the keys that were refused as late.
+        """
         if len(records) == 1:
             key, record = records[0]
-            self.put_one(key, record, *head_of(record))
-            return
-        newest: dict[bytes, tuple[int, int, bytes]] = {}
-        for key, record in records:
-            version, expires = head_of(record)
-            if key not in newest or newest[key][0] <= version:
-                newest[key] = version, expires, record
-                self._budget -= len(record)
+            return [] if self.put_one(key, record, *head_of(record)) else [key]
+        newest = newest_of(records)
+        self._budget -= sum(map(len, newest.values()))
         if self._budget < 0:
             self._ask_space()
-        with hold(self._stripes, newest):
+        with self._lock:
+            late = self._sift_locked(newest)
             changes: list[tuple[str, bytes, bytes | None]] = []
-            for key, (version, expires, record) in newest.items():
-                stripe = self._stripes[hash(key) & _MASK]
-                # Compared with the top before this batch: its own keys do not make others late.
-                if version <= stripe.top and not self._is_newer_locked(key, version):
-                    continue
+            for key, record in newest.items():
                 changes.append(("data", key, record))
+                expires = head_of(record)[1]
                 if expires:
                     changes.append(("expiry", expires.to_bytes(8, "big") + key, b""))
                     self.sweeper.need()
-            for key, (version, _, _) in newest.items():
-                stripe = self._stripes[hash(key) & _MASK]
-                stripe.top = max(stripe.top, version)
             self.rocks.write(changes)
+        return late
+
+    def _sift_locked(self, newest: dict[bytes, bytes]) -> list[bytes]:
+        """Take what comes late out of a batch, and return its keys."""
+        late = []
+        for key, record in newest.items():
+            version = head_of(record)[0]
+            # Compared with the top before this batch: its own keys do not make others late.
+            if version <= self._stripes[hash(key) & _MASK].top and self._is_late_locked(
+                key, version, self._peek(key)
+            ):
+                late.append(key)
+        for key in late:
+            del newest[key]
+        for key, record in newest.items():
+            stripe = self._stripes[hash(key) & _MASK]
+            stripe.top = max(stripe.top, head_of(record)[0])
+        return late
 
     def swap(
         self, key: bytes, old: bytes | None, new: bytes | None, version: int, expires_ms: int
     ) -> bool:
         """Replace exactly this live record (None: none), in one step; tell whether it was there.
 
-        With None for `new` the key is dropped.
+        With None for `new` the key is dropped, at a version that is drawn here.
         """
         self._budget -= len(new or b"")
         if self._budget < 0:
             self._ask_space()
         stripe = self._stripes[hash(key) & _MASK]
         while True:
-            with stripe.lock:
+            with self._lock:
                 try:
-                    found = self.fetch(key)
+                    found = self._uncleared_locked(key, self.fetch(key))
                     if (None if found is None else self._live(found)) != old:
                         return False
-                    if version > stripe.top:
-                        stripe.top = version
+                    if new is not None and version <= self._clears.last_locked(key):
+                        return False  # drawn before a clear that may still walk
                     if new is None:
-                        stripe.bury_locked(key, version)
+                        stripe.bury_locked(key, self.versions.next())
+                    elif version > stripe.top:
+                        stripe.top = version
                     if self._change_locked(key, found, new, expires_ms):
                         return True
                 except Exception as error:
@@ -234,11 +260,15 @@ class DiskTier:
             self._make_room(key, new)
 
     def drop(self, keys: list[bytes], version: int = 0) -> list[bool]:
-        """Remove keys; return, for each, whether a live record was there."""
-        with hold(self._stripes, keys):
-            if version:
-                for key in keys:
-                    self._stripes[hash(key) & _MASK].bury_locked(key, version)
+        """Remove keys; return, for each, whether a live record was there.
+
+        Without a version, whatever is there goes, and what was begun before comes late.  With one,
+        a newer record stays.
+        """
+        with self._lock:
+            buried = version or self.versions.next()
+            for key in keys:
+                self._stripes[hash(key) & _MASK].bury_locked(key, buried)
             gone: dict[bytes, tuple[bytes, int]] = {}
             answers = []
             for key in keys:
@@ -254,9 +284,19 @@ class DiskTier:
         return answers
 
     def clear(self, start: bytes, stop: bytes) -> None:
-        """Remove all keys from `start` to before `stop`."""
-        with hold(self._stripes):
+        """Remove all keys from `start` to before `stop`; what was begun before comes late."""
+        with self._lock:
+            self._clears.add_locked(start, stop, self.versions.next())
             self.rocks.delete_range("data", start, stop)
+
+    def _uncleared_locked(self, key: bytes, found: bytes | None) -> bytes | None:
+        """Remove what a clear has not come to yet."""
+        if found is None or head_of(found)[0] > self._clears.last_locked(key):
+            return found
+        if not self._clears.last_locked(key):  # too short to have a version
+            return found
+        self._forget_locked({key: (version_of(found), len(found))})
+        return None
 
     def _peek(self, key: bytes) -> bytes | None:
         """Return what is stored; not a use of it."""
@@ -265,12 +305,20 @@ class DiskTier:
         except Exception as error:
             raise translate(error) from error
 
-    def _is_newer_locked(self, key: bytes, version: int) -> bool:
-        """Tell whether a version that comes late is newer than what is stored or was dropped."""
-        if self._stripes[hash(key) & _MASK].dropped.get(key, -1) >= version:
+    def _is_late_locked(self, key: bytes, version: int, found: bytes | None) -> bool:
+        """Tell whether a version, not above the top, is older than what is stored or was dropped.
+
+        Who draws a version next gets one that is newer.
+        """
+        stripe = self._stripes[hash(key) & _MASK]
+        limit = max(stripe.floor, stripe.dropped.get(key, -1), self._clears.last_locked(key))
+        if found is not None:
+            limit = max(limit, head_of(found)[0] - 1)
+        if version > limit:
             return False
-        found = self._peek(key)
-        return found is None or head_of(found)[0] <= version
+        with suppress(ValueError):  # a version that no clock has given
+            self.versions.observe(limit + 1)
+        return True
 
     def _change_locked(
         self, key: bytes, found: bytes | None, new: bytes | None, expires_ms: int
@@ -331,7 +379,7 @@ class DiskTier:
         if not due:
             return 0
         keys = list({entry[8:]: None for entry in due})
-        with hold(self._stripes, keys):
+        with self._lock:
             gone = {}
             for key in keys:
                 record = self._peek(key)
@@ -375,7 +423,7 @@ class DiskTier:
     def close(self) -> None:
         """Stop the sweep and close the store.  A second time, nothing happens."""
         self.sweeper.stop()
-        with hold(self._stripes):
+        with self._lock:
             if not self.is_open:
                 return
             self.is_open = False
@@ -390,6 +438,15 @@ class DiskTier:
 
     def _close_count(self) -> None:
         """Keep for the next opening what was counted."""
+
+
+def newest_of(records: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the newest record of each key; of equal versions the last."""
+    newest: dict[bytes, bytes] = {}
+    for key, record in records:
+        if key not in newest or head_of(newest[key])[0] <= head_of(record)[0]:
+            newest[key] = record
+    return newest
 
 
 class SecondaryTier(DiskTier):
@@ -418,11 +475,11 @@ class SecondaryTier(DiskTier):
         self.store.refresh()
         return super().slices(prefix)
 
-    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> None:
+    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> bool:
         """Refuse."""
         self._refuse()
 
-    def write(self, records: list[tuple[bytes, bytes]]) -> None:
+    def write(self, records: list[tuple[bytes, bytes]]) -> list[bytes]:
         """Refuse."""
         self._refuse()
 
