@@ -13,6 +13,10 @@ once and gets a place at the end, under which it is only found: it may be gone b
 another version.  Bits are shared by keys that collide, which spares some entries by mistake; there
 are always 128 KiB of them.
 
+An interrupt inside of a change, or a handler or destructor that changes what the change has read,
+may leave the count wrong.  Both are noticed, and it is counted anew before the next eviction, by
+the sweeper within a second, or at the next opening.
+
 A full tier evicts at most 500 entries in the call that needs the room; the sweeper goes on down to
 95 %.  Deleted records take space until RocksDB compacts: the sweeper asks for it when the directory
 is larger than 1.1 times the bound and 32 MiB.
@@ -27,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from frys_cache.errors import CacheClosed, IntegrityError, ValueTooLarge
+from frys_cache.errors import CacheClosed, CacheError, IntegrityError, ValueTooLarge
 from frys_cache.tiers.base import head_of, version_of
 from frys_cache.tiers.disk import COUNT, MOST_BYTES, SLICE, DiskTier
 from frys_cache.tiers.rocks import translate
@@ -79,10 +83,12 @@ class BoundedTier(DiskTier):
     """Keep at most `max_size_bytes` of keys and records in a store."""
 
     __slots__ = (
+        "_changes",
         "_first",
         "_marks",
         "_raw",
         "_settled",
+        "_uncertain",
         "count",
         "evictions",
         "max_size_bytes",
@@ -94,6 +100,8 @@ class BoundedTier(DiskTier):
         self.evictions = 0
         self.total = self.count = 0
         self._first = b""  # no place in the order before this one is taken
+        self._changes = 0  # how many there have been, without evictions
+        self._uncertain = False  # whether the count may be wrong
         self._settled = 0  # bytes that the last compaction left
         super().__init__(store, wall=wall)
         self.sweeper.need()
@@ -128,6 +136,7 @@ class BoundedTier(DiskTier):
         stripe = self._stripes[hash(key) & _MASK]
         while True:
             with self._lock:
+                changes = self._changes
                 try:
                     found = self._raw(key)
                     if version > stripe.top:
@@ -135,6 +144,7 @@ class BoundedTier(DiskTier):
                     elif self._is_late_locked(key, version, found):
                         return False
                     if self._change_locked(key, found, record, expires_ms):
+                        self._check_alone_locked(changes)
                         return True
                 except Exception as error:
                     raise translate(error) from error
@@ -152,7 +162,24 @@ class BoundedTier(DiskTier):
         """Replace exactly this live record, in one step; tell whether it was there."""
         if new is not None:
             self._check_fits(key, new)
-        return super().swap(key, old, new, version, expires_ms)
+        with self._lock:
+            changes = self._changes
+            swapped = super().swap(key, old, new, version, expires_ms)
+            self._check_alone_locked(changes)
+        return swapped
+
+    def drop(self, keys: list[bytes], version: int = 0) -> list[bool]:
+        """Remove keys; return, for each, whether a live record was there."""
+        with self._lock:
+            changes = self._changes
+            answers = super().drop(keys, version)
+            self._check_alone_locked(changes)
+        return answers
+
+    def _check_alone_locked(self, changes: int) -> None:
+        """Doubt the count if there was more than one change since there were so many."""
+        if self._changes > changes + 1:
+            self._uncertain = True
 
     def clear(self, start: bytes, stop: bytes) -> None:
         """Remove all keys from `start` to before `stop`; what was begun before comes late."""
@@ -197,15 +224,28 @@ class BoundedTier(DiskTier):
             if place < self._first:  # an old record of another tier
                 self._first = place
         if expires_ms:
-            changes.append(("expiry", expires_ms.to_bytes(8, "big") + key, b""))
-        if not self._reserve(size, entry):
+            changes.append(self._index_locked(key, expires_ms))
+        if size > 0 and self.total + size > self.max_size_bytes:
             return False
-        try:
-            self.rocks.write(changes)
-        except BaseException:
-            self._release(size, entry)
-            raise
+        self._changes += 1
+        self._commit_locked(changes, size, entry)
         return True
+
+    def _commit_locked(
+        self, changes: list[tuple[str, bytes, bytes | None]], size: int, entries: int
+    ) -> None:
+        """Write changes, and count them."""
+        try:
+            self.total += size
+            self.count += entries
+            self.rocks.write(changes)
+        except CacheError:
+            self.total -= size
+            self.count -= entries
+            raise
+        except BaseException:
+            self._uncertain = True
+            raise
 
     def _forget_locked(self, gone: dict[bytes, tuple[bytes, int]]) -> None:
         """Delete keys, whose records have these bytes of version and these sizes."""
@@ -215,21 +255,8 @@ class BoundedTier(DiskTier):
             size += len(key) + length
             changes.append(("data", key, None))
             changes.append(("order", version + key, None))
-        self.rocks.write(changes)
-        self._release(size, len(gone))
-
-    def _reserve(self, size: int, entries: int) -> bool:
-        """Count `size` more bytes, if they fit or are less than nothing."""
-        total = self.total + size
-        if size > 0 and total > self.max_size_bytes:
-            return False
-        self.total = total
-        self.count += entries
-        return True
-
-    def _release(self, size: int, entries: int) -> None:
-        self.total -= size
-        self.count -= entries
+        self._changes += 1
+        self._commit_locked(changes, -size, -len(gone))
 
     # --- evicting --------------------------------------------------------------------------------
 
@@ -247,10 +274,15 @@ class BoundedTier(DiskTier):
         spared = laps = 0
         while laps < 2:
             with self._lock:
+                if self._uncertain:
+                    self._recount()
+                before = self._changes
                 if self.total <= goal:  # others have removed enough meanwhile
                     return True
                 turn = self.rocks.items("order", self._first, None, _BATCH)
                 evicted, again = self._judge_locked(turn, goal, merciless=spared >= _SPARED)
+                if self._changes != before:
+                    self._uncertain = True
                 if not turn:
                     self._first = b""
                     laps += 1
@@ -286,20 +318,21 @@ class BoundedTier(DiskTier):
             evicted += 1
             changes.append(("data", key, None))
         if changes:
-            self.rocks.write(changes)
+            self._commit_locked(changes, -size, -evicted)
             self._first = first
-            self._release(size, evicted)
             self.evictions += evicted
         return evicted, spared
 
     def tick(self) -> bool:
         """Sweep what has expired, evict down to 95 % what is above 98 %, give space back."""
         super().tick()
+        with self._lock:
+            if self._uncertain:
+                self._recount()
         if self.total > self.max_size_bytes * 98 // 100:
             goal = self.max_size_bytes * 95 // 100
-            while self.total > goal:
-                if not self.evict(goal):
-                    break
+            while self.total > goal and self.evict(goal) and not self.sweeper.stopping:
+                pass
         limit = max(self.max_size_bytes * 11 // 10, self._settled) + _SLACK
         if self.rocks.live_bytes() > limit:
             self.compact()
@@ -334,6 +367,7 @@ class BoundedTier(DiskTier):
         while True:
             found = self.rocks.items("data", start, None, SLICE, MOST_BYTES)
             if not found:
+                self._uncertain = False
                 return
             places: list[tuple[str, bytes, bytes | None]] = []
             for key, record in found:
@@ -346,9 +380,11 @@ class BoundedTier(DiskTier):
 
     def _close_count(self) -> None:
         """Keep for the next opening what was counted."""
+        self._raw = self._closed_read
+        if self._uncertain:
+            return
         counted = self.total.to_bytes(8, "big") + self.count.to_bytes(8, "big")
         self.rocks.write([("meta", COUNT, counted)])
-        self._raw = self._closed_read
 
     @staticmethod
     def _closed_read(_key: bytes) -> bytes | None:

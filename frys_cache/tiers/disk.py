@@ -18,19 +18,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from frys_cache.errors import IntegrityError, TierUnavailable
+from frys_cache.errors import CacheError, IntegrityError
 from frys_cache.tiers.base import after, head_of, version_of
 from frys_cache.tiers.closed import CLOSED
 from frys_cache.tiers.nothing import NoRocks
 from frys_cache.tiers.rocks import translate
 from frys_cache.tiers.store import Store
 from frys_cache.tiers.stripes import STRIPES, Clears, new_stripes
-from frys_cache.tiers.sweeper import Sweeper
+from frys_cache.tiers.sweeper import Sweeper, later
 from frys_cache.tiers.versions import Versions, WallClock
 
-__all__ = ["SLICE", "DiskTier"]
+__all__ = ["SLICE", "DiskTier", "newest_of"]
 
 SLICE: Final = 200
 """How many entries one step of a scan or a sweep takes: rocksdict holds the GIL meanwhile."""
@@ -44,8 +44,6 @@ _MARK: Final = b"versions"
 _BUDGET: Final = 65_536
 _UNASKED: Final = 1 << 62
 _MASK: Final = STRIPES - 1
-# The sweep begins so long before the last one: a clock of another process may have been behind.
-_GRACE_MS: Final = 600_000
 
 
 class DiskTier:
@@ -62,7 +60,7 @@ class DiskTier:
         "_lock",
         "_put",
         "_stripes",
-        "_swept_ms",
+        "_swept",
         "compressors",
         "corrupt",
         "expirations",
@@ -91,7 +89,7 @@ class DiskTier:
         self.corrupt = 0
         self.expirations = 0
         self.is_open = True
-        self._swept_ms = 0
+        self._swept = b""  # before this entry, the index of expiries is empty
         self._lock = threading.RLock()  # guards the stripes, and every change of what is stored
         self._stand_on(store.rocks)
         self._budget = 0 if store.writable else _UNASKED
@@ -130,7 +128,9 @@ class DiskTier:
             self.rocks.write([("meta", COUNT, None)])
 
     def _save_mark(self, mark_ms: int) -> None:
-        self.rocks.write([("meta", _MARK, mark_ms.to_bytes(8, "big"))])
+        # On a full disk versions go up without it, if only for as long as this process lives.
+        with suppress(CacheError):
+            self.rocks.write([("meta", _MARK, mark_ms.to_bytes(8, "big"))])
 
     def _ask_space(self) -> None:
         """Raise TierUnavailable where the disk is too full; ask again after 64 KiB."""
@@ -208,8 +208,7 @@ class DiskTier:
                 changes.append(("data", key, record))
                 expires = head_of(record)[1]
                 if expires:
-                    changes.append(("expiry", expires.to_bytes(8, "big") + key, b""))
-                    self.sweeper.need()
+                    changes.append(self._index_locked(key, expires))
             self.rocks.write(changes)
         return late
 
@@ -326,8 +325,7 @@ class DiskTier:
         """Put `new` in the place of `found`, in one batch.  False: there is no room."""
         changes: list[tuple[str, bytes, bytes | None]] = [("data", key, new)]
         if expires_ms:
-            changes.append(("expiry", expires_ms.to_bytes(8, "big") + key, b""))
-            self.sweeper.need()
+            changes.append(self._index_locked(key, expires_ms))
         self.rocks.write(changes)
         return True
 
@@ -370,18 +368,18 @@ class DiskTier:
     # --- expiry ----------------------------------------------------------------------------------
 
     def sweep(self, limit: int = SLICE) -> int:
-        """Remove at most `limit` of what has expired; return how much was due."""
-        now = self.wall()
-        start = self._due_from()
-        due = self.rocks.keys("expiry", start, (now + 1).to_bytes(8, "big"), limit)
-        if len(due) < limit:
-            self._swept_ms = now
-        if not due:
-            return 0
-        keys = list({entry[8:]: None for entry in due})
+        """Remove at most `limit` of what has expired; return how much was due.
+
+        It begins where the last one ended: RocksDB walks over what was deleted before.
+        """
         with self._lock:
+            now = self.wall()
+            start = self._swept
+            due = self.rocks.keys("expiry", start, (now + 1).to_bytes(8, "big"), limit)
+            if not due:
+                return 0
             gone = {}
-            for key in keys:
+            for key in {entry[8:]: None for entry in due}:
                 record = self._peek(key)
                 # It may have been rewritten since, with another expiry or none.
                 if record is not None and 0 < head_of(record)[1] <= now:
@@ -389,18 +387,24 @@ class DiskTier:
             if gone:
                 self._forget_locked(gone)
                 self.expirations += len(gone)
-        self.rocks.write([("expiry", entry, None) for entry in due])
+            self.rocks.write([("expiry", entry, None) for entry in due])
+            if self._swept == start:
+                self._swept = due[-1] + b"\0"
         return len(due)
-
-    def _due_from(self) -> bytes:
-        """Return where the index of expiries begins, behind what earlier sweeps left deleted."""
-        return max(0, self._swept_ms - _GRACE_MS).to_bytes(8, "big")
 
     def tick(self) -> bool:
         """Do what is due in the background; tell whether there will be more."""
-        while self.sweep() == SLICE:
+        while self.sweep() == SLICE and not self.sweeper.stopping:
             pass
-        return bool(self.rocks.keys("expiry", self._due_from(), None, 1))
+        return bool(self.rocks.keys("expiry", self._swept, None, 1))
+
+    def _index_locked(self, key: bytes, expires_ms: int) -> tuple[str, bytes, bytes]:
+        """Return the change that adds to the index of expiries."""
+        entry = expires_ms.to_bytes(8, "big") + key
+        if entry < self._swept:
+            self._swept = entry
+        self.sweeper.need()
+        return "expiry", entry, b""
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -421,7 +425,13 @@ class DiskTier:
         return self.rocks.live_bytes()
 
     def close(self) -> None:
-        """Stop the sweep and close the store.  A second time, nothing happens."""
+        """Stop the sweep and close the store.  A second time, nothing happens.
+
+        From a destructor or a handler inside of the tier it is done when the tier is left.
+        """
+        if self.is_inside():
+            later(self.close)
+            return
         self.sweeper.stop()
         with self._lock:
             if not self.is_open:
@@ -436,6 +446,10 @@ class DiskTier:
                 self.rocks = CLOSED
         self.store.close()
 
+    def is_inside(self) -> bool:
+        """Tell whether this very thread is at work in the tier, and holds its lock."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined]
+
     def _close_count(self) -> None:
         """Keep for the next opening what was counted."""
 
@@ -447,62 +461,3 @@ def newest_of(records: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         if key not in newest or head_of(newest[key])[0] <= head_of(record)[0]:
             newest[key] = record
     return newest
-
-
-class SecondaryTier(DiskTier):
-    """Read beside the process that writes; see what it wrote 100 ms ago."""
-
-    __slots__ = ()
-
-    def _stand_on(self, rocks: Any) -> None:
-        super()._stand_on(rocks)
-        if rocks is not None:
-            refresh, get = self.store.refresh, self.fetch
-
-            def fetch(key: bytes) -> bytes | None:
-                refresh()
-                return get(key)
-
-            self.fetch = fetch
-
-    def fetch_list(self, keys: list[bytes]) -> list[bytes | None]:
-        """Return the records as stored, expired or not; other threads run meanwhile."""
-        self.store.refresh()
-        return super().fetch_list(keys)
-
-    def slices(self, prefix: bytes = b"") -> Iterator[list[tuple[bytes, bytes]]]:
-        """Yield the live (key, record) pairs in lists."""
-        self.store.refresh()
-        return super().slices(prefix)
-
-    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> bool:
-        """Refuse."""
-        self._refuse()
-
-    def write(self, records: list[tuple[bytes, bytes]]) -> list[bytes]:
-        """Refuse."""
-        self._refuse()
-
-    def swap(
-        self, key: bytes, old: bytes | None, new: bytes | None, version: int, expires_ms: int
-    ) -> bool:
-        """Refuse."""
-        self._refuse()
-
-    def drop(self, keys: list[bytes], version: int = 0) -> list[bool]:
-        """Refuse."""
-        self._refuse()
-
-    def clear(self, start: bytes, stop: bytes) -> None:
-        """Refuse."""
-        self._refuse()
-
-    def compact(self) -> None:
-        """Refuse."""
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        raise TierUnavailable(
-            f"{self.store.path!r} is open for reading only: another process has it, and "
-            'on_locked="secondary" was asked for'
-        )
