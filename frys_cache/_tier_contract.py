@@ -161,12 +161,21 @@ class TierContract:
         assert tier.drop([b"key"], 5) == [False]
         assert tier.read([b"key"]) == [make_record(b"new", 9)]
 
-    def test_drop_without_version_lets_any_write_come(self, tier: Any) -> None:
-        """Catch an eviction that is taken for a deletion."""
+    def test_drop_without_version_takes_all_and_is_newer(self, tier: Any) -> None:
+        """Catch a deletion without a version that a load from before it undoes."""
         tier.write([(b"key", make_record(b"old", 3))])
         assert tier.drop([b"key"]) == [True]
-        tier.write([(b"key", make_record(b"old", 3))])
-        assert tier.read([b"key"]) == [make_record(b"old", 3)]
+        assert tier.write([(b"key", make_record(b"old", 3))]) == [b"key"]
+        assert tier.read([b"key"]) == [None]
+        assert tier.write([(b"key", make_record(b"new", 1 << 62))]) == []
+        assert tier.read([b"key"]) == [make_record(b"new", 1 << 62)]
+
+    def test_write_tells_what_was_late(self, tier: Any) -> None:
+        """Catch a write that is refused without a word, and lost."""
+        assert tier.write([(b"a", make_record(b"a", 5)), (b"b", make_record(b"b", 1))]) == []
+        late = [(b"a", make_record(b"a", 4)), (b"b", make_record(b"b", 3))]
+        assert tier.write(late) == [b"a"]
+        assert tier.write(late[:1]) == [b"a"]
 
     def test_read_expired_is_none(self, clocked: Any) -> None:
         """Catch an entry that is shown at or after its end, in any way of asking."""

@@ -36,15 +36,19 @@ class Tier(Protocol):
         """Return the records as stored, in the order of the keys; None: absent or expired."""
         ...
 
-    def write(self, records: list[tuple[bytes, bytes]]) -> None:
-        """Store (key, record) pairs; an older version never replaces a newer one."""
+    def write(self, records: list[tuple[bytes, bytes]]) -> list[bytes]:
+        """Store (key, record) pairs; an older version never replaces a newer one.
+
+        Returns the keys whose record was refused as late: older than what is there or was dropped.
+        """
         ...
 
     def drop(self, keys: list[bytes], version: int = 0) -> list[bool]:
         """Remove keys and return, for each, whether a live record was there.
 
         With a version, a write of that version or an older one that comes later in this process
-        does not bring the key back, and a record of a newer version stays.
+        does not bring the key back, and a record of a newer version stays.  Without one, whatever
+        is there goes, and no version that was drawn before brings it back.
         """
         ...
 

@@ -13,6 +13,10 @@ once and gets a place at the end, under which it is only found: it may be gone b
 another version.  Bits are shared by keys that collide, which spares some entries by mistake; there
 are always 128 KiB of them.
 
+An interrupt inside of a change, or a handler or destructor that changes what the change has read,
+may leave the count wrong.  Both are noticed, and it is counted anew before the next eviction, by
+the sweeper within a second, or at the next opening.
+
 A full tier evicts at most 500 entries in the call that needs the room; the sweeper goes on down to
 95 %.  Deleted records take space until RocksDB compacts: the sweeper asks for it when the directory
 is larger than 1.1 times the bound and 32 MiB.
@@ -24,16 +28,15 @@ clock hand over the keys, which evicts by the alphabet.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from frys_cache.errors import CacheClosed, IntegrityError, ValueTooLarge
+from frys_cache.errors import CacheClosed, CacheError, IntegrityError, ValueTooLarge
 from frys_cache.tiers.base import head_of, version_of
 from frys_cache.tiers.disk import COUNT, MOST_BYTES, SLICE, DiskTier
 from frys_cache.tiers.rocks import translate
 from frys_cache.tiers.store import Store
-from frys_cache.tiers.stripes import STRIPES, hold
+from frys_cache.tiers.stripes import STRIPES
 from frys_cache.tiers.versions import WallClock
 
 __all__ = ["BoundedTier"]
@@ -80,12 +83,12 @@ class BoundedTier(DiskTier):
     """Keep at most `max_size_bytes` of keys and records in a store."""
 
     __slots__ = (
-        "_evicting",
+        "_changes",
         "_first",
         "_marks",
         "_raw",
         "_settled",
-        "_size_lock",
+        "_uncertain",
         "count",
         "evictions",
         "max_size_bytes",
@@ -96,9 +99,9 @@ class BoundedTier(DiskTier):
         self.max_size_bytes: int = max_size_bytes
         self.evictions = 0
         self.total = self.count = 0
-        self._size_lock = threading.RLock()  # guards total and count; innermost
-        self._evicting = threading.RLock()  # one evicts at a time; outermost
         self._first = b""  # no place in the order before this one is taken
+        self._changes = 0  # how many there have been, without evictions
+        self._uncertain = False  # whether the count may be wrong
         self._settled = 0  # bytes that the last compaction left
         super().__init__(store, wall=wall)
         self.sweeper.need()
@@ -113,8 +116,6 @@ class BoundedTier(DiskTier):
         super()._detach()
         self.total = self.count = 0
         self.max_size_bytes = 1 << 62
-        self._size_lock = threading.RLock()
-        self._evicting = threading.RLock()
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -126,35 +127,34 @@ class BoundedTier(DiskTier):
 
     # --- writing ---------------------------------------------------------------------------------
 
-    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> None:
-        """Store one record; ValueTooLarge if it alone is beyond the bound."""
+    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> bool:
+        """Store one record; False: refused as late.  ValueTooLarge if it is beyond the bound."""
         self._check_fits(key, record)
         self._budget -= len(record)
         if self._budget < 0:
             self._ask_space()
         stripe = self._stripes[hash(key) & _MASK]
         while True:
-            with stripe.lock:
+            with self._lock:
+                changes = self._changes
                 try:
                     found = self._raw(key)
                     if version > stripe.top:
                         stripe.top = version
-                    elif stripe.dropped.get(key, -1) >= version or (
-                        found is not None and head_of(found)[0] > version
-                    ):
-                        return
+                    elif self._is_late_locked(key, version, found):
+                        return False
                     if self._change_locked(key, found, record, expires_ms):
-                        return
+                        self._check_alone_locked(changes)
+                        return True
                 except Exception as error:
                     raise translate(error) from error
             self._make_room(key, record)
 
-    def write(self, records: list[tuple[bytes, bytes]]) -> None:
+    def write(self, records: list[tuple[bytes, bytes]]) -> list[bytes]:
         """Store (key, record) pairs, one by one; an older version never replaces a newer one."""
         for key, record in records:
             self._check_fits(key, record)
-        for key, record in records:
-            self.put_one(key, record, *head_of(record))
+        return [k for k, record in records if not self.put_one(k, record, *head_of(record))]
 
     def swap(
         self, key: bytes, old: bytes | None, new: bytes | None, version: int, expires_ms: int
@@ -162,17 +162,41 @@ class BoundedTier(DiskTier):
         """Replace exactly this live record, in one step; tell whether it was there."""
         if new is not None:
             self._check_fits(key, new)
-        return super().swap(key, old, new, version, expires_ms)
+        with self._lock:
+            changes = self._changes
+            swapped = super().swap(key, old, new, version, expires_ms)
+            self._check_alone_locked(changes)
+        return swapped
+
+    def drop(self, keys: list[bytes], version: int = 0) -> list[bool]:
+        """Remove keys; return, for each, whether a live record was there."""
+        with self._lock:
+            changes = self._changes
+            answers = super().drop(keys, version)
+            self._check_alone_locked(changes)
+        return answers
+
+    def _check_alone_locked(self, changes: int) -> None:
+        """Doubt the count if there was more than one change since there were so many."""
+        if self._changes > changes + 1:
+            self._uncertain = True
 
     def clear(self, start: bytes, stop: bytes) -> None:
-        """Remove all keys from `start` to before `stop`."""
+        """Remove all keys from `start` to before `stop`; what was begun before comes late."""
+        with self._lock:
+            version = self.versions.next()
+            self._clears.add_locked(start, stop, version)
         while True:
-            with hold(self._stripes):
+            with self._lock:
                 found = self.rocks.items("data", start, stop, SLICE, MOST_BYTES)
                 if not found:
                     return
                 self._forget_locked(
-                    {key: (version_of(record), len(record)) for key, record in found}
+                    {
+                        key: (version_of(record), len(record))
+                        for key, record in found
+                        if head_of(record)[0] <= version
+                    }
                 )
             start = found[-1][0] + b"\0"
 
@@ -200,15 +224,28 @@ class BoundedTier(DiskTier):
             if place < self._first:  # an old record of another tier
                 self._first = place
         if expires_ms:
-            changes.append(("expiry", expires_ms.to_bytes(8, "big") + key, b""))
-        if not self._reserve(size, entry):
+            changes.append(self._index_locked(key, expires_ms))
+        if size > 0 and self.total + size > self.max_size_bytes:
             return False
-        try:
-            self.rocks.write(changes)
-        except BaseException:
-            self._release(size, entry)
-            raise
+        self._changes += 1
+        self._commit_locked(changes, size, entry)
         return True
+
+    def _commit_locked(
+        self, changes: list[tuple[str, bytes, bytes | None]], size: int, entries: int
+    ) -> None:
+        """Write changes, and count them."""
+        try:
+            self.total += size
+            self.count += entries
+            self.rocks.write(changes)
+        except CacheError:
+            self.total -= size
+            self.count -= entries
+            raise
+        except BaseException:
+            self._uncertain = True
+            raise
 
     def _forget_locked(self, gone: dict[bytes, tuple[bytes, int]]) -> None:
         """Delete keys, whose records have these bytes of version and these sizes."""
@@ -218,23 +255,8 @@ class BoundedTier(DiskTier):
             size += len(key) + length
             changes.append(("data", key, None))
             changes.append(("order", version + key, None))
-        self.rocks.write(changes)
-        self._release(size, len(gone))
-
-    def _reserve(self, size: int, entries: int) -> bool:
-        """Count `size` more bytes, if they fit or are less than nothing."""
-        with self._size_lock:
-            total = self.total + size
-            if size > 0 and total > self.max_size_bytes:
-                return False
-            self.total = total
-            self.count += entries
-        return True
-
-    def _release(self, size: int, entries: int) -> None:
-        with self._size_lock:
-            self.total -= size
-            self.count -= entries
+        self._changes += 1
+        self._commit_locked(changes, -size, -len(gone))
 
     # --- evicting --------------------------------------------------------------------------------
 
@@ -243,29 +265,30 @@ class BoundedTier(DiskTier):
         assert record is not None
         need = len(key) + len(record)
         goal = min(self.max_size_bytes * 95 // 100, self.max_size_bytes - need)
-        with self._evicting:
-            while self.total + need > self.max_size_bytes and self.evict(goal):
-                pass
+        while self.total + need > self.max_size_bytes and self.evict(goal):
+            pass
         self.sweeper.hurry()
 
     def evict(self, goal: int) -> bool:
-        """Evict at most 500 entries, until `goal` bytes are left; False: there is none to evict.
-
-        The caller holds `_evicting`.
-        """
+        """Evict at most 500 entries, until `goal` bytes are left; False: there is none to evict."""
         spared = laps = 0
         while laps < 2:
-            with hold(self._stripes):
+            with self._lock:
+                if self._uncertain:
+                    self._recount()
+                before = self._changes
                 if self.total <= goal:  # others have removed enough meanwhile
                     return True
                 turn = self.rocks.items("order", self._first, None, _BATCH)
                 evicted, again = self._judge_locked(turn, goal, merciless=spared >= _SPARED)
+                if self._changes != before:
+                    self._uncertain = True
+                if not turn:
+                    self._first = b""
+                    laps += 1
             spared += again
             if evicted:
                 return True
-            if not turn:
-                self._first = b""
-                laps += 1
         return False
 
     def _judge_locked(
@@ -295,21 +318,21 @@ class BoundedTier(DiskTier):
             evicted += 1
             changes.append(("data", key, None))
         if changes:
-            self.rocks.write(changes)
+            self._commit_locked(changes, -size, -evicted)
             self._first = first
-            self._release(size, evicted)
             self.evictions += evicted
         return evicted, spared
 
     def tick(self) -> bool:
         """Sweep what has expired, evict down to 95 % what is above 98 %, give space back."""
         super().tick()
+        with self._lock:
+            if self._uncertain:
+                self._recount()
         if self.total > self.max_size_bytes * 98 // 100:
             goal = self.max_size_bytes * 95 // 100
-            while self.total > goal:
-                with self._evicting:
-                    if not self.evict(goal):
-                        break
+            while self.total > goal and self.evict(goal) and not self.sweeper.stopping:
+                pass
         limit = max(self.max_size_bytes * 11 // 10, self._settled) + _SLACK
         if self.rocks.live_bytes() > limit:
             self.compact()
@@ -344,6 +367,7 @@ class BoundedTier(DiskTier):
         while True:
             found = self.rocks.items("data", start, None, SLICE, MOST_BYTES)
             if not found:
+                self._uncertain = False
                 return
             places: list[tuple[str, bytes, bytes | None]] = []
             for key, record in found:
@@ -356,9 +380,11 @@ class BoundedTier(DiskTier):
 
     def _close_count(self) -> None:
         """Keep for the next opening what was counted."""
+        self._raw = self._closed_read
+        if self._uncertain:
+            return
         counted = self.total.to_bytes(8, "big") + self.count.to_bytes(8, "big")
         self.rocks.write([("meta", COUNT, counted)])
-        self._raw = self._closed_read
 
     @staticmethod
     def _closed_read(_key: bytes) -> bytes | None:

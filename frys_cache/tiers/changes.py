@@ -2,8 +2,8 @@
 
 The new record is made first, without a lock, since that may run code of the user; then the tier is
 asked to put it in the place of exactly the record that it was made from.  If that is another by
-now, it starts again.  So no thread of this process loses an update, and a thread that is slow makes
-nobody wait.  Cost: a put and one more read.
+now, it starts again, with a version drawn after it has read.  So no thread of this process loses an
+update, and a thread that is slow makes nobody wait.  Cost: a put and one more read.
 Not chosen: a lock around all of it, under which the code of the user would run.
 """
 
@@ -39,22 +39,24 @@ class Changes(MutableMapping[K, V]):
     def add(self, key: K, value: V, *, ttl: Ttl = DEFAULT) -> bool:
         """Store a value if the key is absent; tell whether it was."""
         data = self._key(key)
-        record, version, expires = self._make(data, value, self._expiry(ttl))
+        expires = self._expiry(ttl)
         while True:
             old, found = self._find(data)
             if found is not None:
                 return False
+            record, version, _ = self._make(data, value, expires)
             if self.tier.swap(data, old, record, version, expires):
                 return True
 
     def replace(self, key: K, value: V, *, ttl: Ttl = DEFAULT) -> bool:
         """Store a value if the key is there; tell whether it was."""
         data = self._key(key)
-        record, version, expires = self._make(data, value, self._expiry(ttl))
+        expires = self._expiry(ttl)
         while True:
             old, found = self._find(data)
             if found is None:
                 return False
+            record, version, _ = self._make(data, value, expires)
             if self.tier.swap(data, old, record, version, expires):
                 return True
 
@@ -105,7 +107,7 @@ class Changes(MutableMapping[K, V]):
                 if default:
                     return default[0]
                 raise KeyError(key)
-            if self.tier.swap(data, old, None, self._version(), 0):
+            if self.tier.swap(data, old, None, 0, 0):
                 return found[0]
 
     def setdefault(self, key: K, default: Any = None, *, ttl: Ttl = DEFAULT) -> Any:

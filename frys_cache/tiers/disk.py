@@ -2,7 +2,7 @@
 
 One tier stands on one open database and is shared by all caches of that path; their namespaces are
 prefixes of the keys.  A read is RocksDB's own `get`, lent out as `fetch`: no frame of ours.  A
-write without an expiry is RocksDB's own `put` under the lock of a stripe (see stripes.py); with
+write without an expiry is RocksDB's own `put` under the lock of the tier (see stripes.py); with
 one, a batch that also adds to the index of expiries: 8 bytes of milliseconds, then the key.  The
 entry of an overwritten record stays in the index until its time comes and the sweep finds that the
 record has become another.
@@ -15,20 +15,22 @@ same with a bound, so that an unbounded tier pays nothing for it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NoReturn
+from contextlib import suppress
+from typing import Any, Final
 
-from frys_cache.errors import IntegrityError, TierUnavailable
+from frys_cache.errors import CacheError, IntegrityError
 from frys_cache.tiers.base import after, head_of, version_of
 from frys_cache.tiers.closed import CLOSED
 from frys_cache.tiers.nothing import NoRocks
 from frys_cache.tiers.rocks import translate
 from frys_cache.tiers.store import Store
-from frys_cache.tiers.stripes import STRIPES, hold, new_stripes
-from frys_cache.tiers.sweeper import Sweeper
+from frys_cache.tiers.stripes import STRIPES, Clears, new_stripes
+from frys_cache.tiers.sweeper import Sweeper, later
 from frys_cache.tiers.versions import Versions, WallClock
 
-__all__ = ["SLICE", "DiskTier"]
+__all__ = ["SLICE", "DiskTier", "newest_of"]
 
 SLICE: Final = 200
 """How many entries one step of a scan or a sweep takes: rocksdict holds the GIL meanwhile."""
@@ -42,8 +44,6 @@ _MARK: Final = b"versions"
 _BUDGET: Final = 65_536
 _UNASKED: Final = 1 << 62
 _MASK: Final = STRIPES - 1
-# The sweep begins so long before the last one: a clock of another process may have been behind.
-_GRACE_MS: Final = 600_000
 
 
 class DiskTier:
@@ -56,9 +56,11 @@ class DiskTier:
     __slots__ = (
         "__weakref__",
         "_budget",
+        "_clears",
+        "_lock",
         "_put",
         "_stripes",
-        "_swept_ms",
+        "_swept",
         "compressors",
         "corrupt",
         "expirations",
@@ -87,13 +89,15 @@ class DiskTier:
         self.corrupt = 0
         self.expirations = 0
         self.is_open = True
-        self._swept_ms = 0
+        self._swept = b""  # before this entry, the index of expiries is empty
+        self._lock = threading.RLock()  # guards the stripes, and every change of what is stored
         self._stand_on(store.rocks)
         self._budget = 0 if store.writable else _UNASKED
         mark = int.from_bytes(self.rocks.get("meta", _MARK) or b"", "big")
         save = self._save_mark if store.writable else None
         self.versions = Versions(mark=mark, save=save)
         self._stripes = new_stripes(self.versions.last())
+        self._clears = Clears(self._stripes)
         self.sweeper = Sweeper(self)
         if store.writable:
             self._open_count()
@@ -112,7 +116,9 @@ class DiskTier:
         self._stand_on(None)
         self._budget = _UNASKED
         # What other threads held when the process was forked, nobody will release.
+        self._lock = threading.RLock()
         self._stripes = new_stripes(0)
+        self._clears = Clears(self._stripes)
         self.versions = Versions(mark=(self.versions.last() >> 16) + 1)
         self.sweeper = Sweeper(self)
 
@@ -122,7 +128,9 @@ class DiskTier:
             self.rocks.write([("meta", COUNT, None)])
 
     def _save_mark(self, mark_ms: int) -> None:
-        self.rocks.write([("meta", _MARK, mark_ms.to_bytes(8, "big"))])
+        # On a full disk versions go up without it, if only for as long as this process lives.
+        with suppress(CacheError):
+            self.rocks.write([("meta", _MARK, mark_ms.to_bytes(8, "big"))])
 
     def _ask_space(self) -> None:
         """Raise TierUnavailable where the disk is too full; ask again after 64 KiB."""
@@ -157,76 +165,93 @@ class DiskTier:
 
     # --- writing ---------------------------------------------------------------------------------
 
-    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> None:
-        """Store one record, whose version and expiry the caller knows."""
+    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> bool:
+        """Store one record, whose version and expiry the caller knows.
+
+        False: refused as late.  A caller whose version was for this write alone draws a new one and
+        comes again, for nobody has seen its value; one that loaded the value lets it be.
+        """
         self._budget -= len(record)
         if self._budget < 0:
             self._ask_space()
         stripe = self._stripes[hash(key) & _MASK]
-        with stripe.lock:
-            if version > stripe.top:
-                stripe.top = version
-            elif not self._is_newer_locked(key, version):
-                return
+        with self._lock:
             try:
+                if version > stripe.top:
+                    stripe.top = version
+                elif self._is_late_locked(key, version, self._peek(key)):
+                    return False
                 if expires_ms:
                     self._change_locked(key, None, record, expires_ms)
                 else:
                     self._put(key, record)
             except Exception as error:
                 raise translate(error) from error
+        return True
 
-    def write(self, records: list[tuple[bytes, bytes]]) -> None:
-        """Store (key, record) pairs in one batch; an older version never replaces a newer one."""
+    def write(self, records: list[tuple[bytes, bytes]]) -> list[bytes]:
+        """Store (key, record) pairs in one batch; an older version never replaces a newer one.
+
+        Returns the keys that were refused as late.
+        """
         if len(records) == 1:
             key, record = records[0]
-            self.put_one(key, record, *head_of(record))
-            return
-        newest: dict[bytes, tuple[int, int, bytes]] = {}
-        for key, record in records:
-            version, expires = head_of(record)
-            if key not in newest or newest[key][0] <= version:
-                newest[key] = version, expires, record
-                self._budget -= len(record)
+            return [] if self.put_one(key, record, *head_of(record)) else [key]
+        newest = newest_of(records)
+        self._budget -= sum(map(len, newest.values()))
         if self._budget < 0:
             self._ask_space()
-        with hold(self._stripes, newest):
+        with self._lock:
+            late = self._sift_locked(newest)
             changes: list[tuple[str, bytes, bytes | None]] = []
-            for key, (version, expires, record) in newest.items():
-                stripe = self._stripes[hash(key) & _MASK]
-                # Compared with the top before this batch: its own keys do not make others late.
-                if version <= stripe.top and not self._is_newer_locked(key, version):
-                    continue
+            for key, record in newest.items():
                 changes.append(("data", key, record))
+                expires = head_of(record)[1]
                 if expires:
-                    changes.append(("expiry", expires.to_bytes(8, "big") + key, b""))
-                    self.sweeper.need()
-            for key, (version, _, _) in newest.items():
-                stripe = self._stripes[hash(key) & _MASK]
-                stripe.top = max(stripe.top, version)
+                    changes.append(self._index_locked(key, expires))
             self.rocks.write(changes)
+        return late
+
+    def _sift_locked(self, newest: dict[bytes, bytes]) -> list[bytes]:
+        """Take what comes late out of a batch, and return its keys."""
+        late = []
+        for key, record in newest.items():
+            version = head_of(record)[0]
+            # Compared with the top before this batch: its own keys do not make others late.
+            if version <= self._stripes[hash(key) & _MASK].top and self._is_late_locked(
+                key, version, self._peek(key)
+            ):
+                late.append(key)
+        for key in late:
+            del newest[key]
+        for key, record in newest.items():
+            stripe = self._stripes[hash(key) & _MASK]
+            stripe.top = max(stripe.top, head_of(record)[0])
+        return late
 
     def swap(
         self, key: bytes, old: bytes | None, new: bytes | None, version: int, expires_ms: int
     ) -> bool:
         """Replace exactly this live record (None: none), in one step; tell whether it was there.
 
-        With None for `new` the key is dropped.
+        With None for `new` the key is dropped, at a version that is drawn here.
         """
         self._budget -= len(new or b"")
         if self._budget < 0:
             self._ask_space()
         stripe = self._stripes[hash(key) & _MASK]
         while True:
-            with stripe.lock:
+            with self._lock:
                 try:
-                    found = self.fetch(key)
+                    found = self._uncleared_locked(key, self.fetch(key))
                     if (None if found is None else self._live(found)) != old:
                         return False
-                    if version > stripe.top:
-                        stripe.top = version
+                    if new is not None and version <= self._clears.last_locked(key):
+                        return False  # drawn before a clear that may still walk
                     if new is None:
-                        stripe.bury_locked(key, version)
+                        stripe.bury_locked(key, self.versions.next())
+                    elif version > stripe.top:
+                        stripe.top = version
                     if self._change_locked(key, found, new, expires_ms):
                         return True
                 except Exception as error:
@@ -234,11 +259,15 @@ class DiskTier:
             self._make_room(key, new)
 
     def drop(self, keys: list[bytes], version: int = 0) -> list[bool]:
-        """Remove keys; return, for each, whether a live record was there."""
-        with hold(self._stripes, keys):
-            if version:
-                for key in keys:
-                    self._stripes[hash(key) & _MASK].bury_locked(key, version)
+        """Remove keys; return, for each, whether a live record was there.
+
+        Without a version, whatever is there goes, and what was begun before comes late.  With one,
+        a newer record stays.
+        """
+        with self._lock:
+            buried = version or self.versions.next()
+            for key in keys:
+                self._stripes[hash(key) & _MASK].bury_locked(key, buried)
             gone: dict[bytes, tuple[bytes, int]] = {}
             answers = []
             for key in keys:
@@ -254,9 +283,19 @@ class DiskTier:
         return answers
 
     def clear(self, start: bytes, stop: bytes) -> None:
-        """Remove all keys from `start` to before `stop`."""
-        with hold(self._stripes):
+        """Remove all keys from `start` to before `stop`; what was begun before comes late."""
+        with self._lock:
+            self._clears.add_locked(start, stop, self.versions.next())
             self.rocks.delete_range("data", start, stop)
+
+    def _uncleared_locked(self, key: bytes, found: bytes | None) -> bytes | None:
+        """Remove what a clear has not come to yet."""
+        if found is None or head_of(found)[0] > self._clears.last_locked(key):
+            return found
+        if not self._clears.last_locked(key):  # too short to have a version
+            return found
+        self._forget_locked({key: (version_of(found), len(found))})
+        return None
 
     def _peek(self, key: bytes) -> bytes | None:
         """Return what is stored; not a use of it."""
@@ -265,12 +304,20 @@ class DiskTier:
         except Exception as error:
             raise translate(error) from error
 
-    def _is_newer_locked(self, key: bytes, version: int) -> bool:
-        """Tell whether a version that comes late is newer than what is stored or was dropped."""
-        if self._stripes[hash(key) & _MASK].dropped.get(key, -1) >= version:
+    def _is_late_locked(self, key: bytes, version: int, found: bytes | None) -> bool:
+        """Tell whether a version, not above the top, is older than what is stored or was dropped.
+
+        Who draws a version next gets one that is newer.
+        """
+        stripe = self._stripes[hash(key) & _MASK]
+        limit = max(stripe.floor, stripe.dropped.get(key, -1), self._clears.last_locked(key))
+        if found is not None:
+            limit = max(limit, head_of(found)[0] - 1)
+        if version > limit:
             return False
-        found = self._peek(key)
-        return found is None or head_of(found)[0] <= version
+        with suppress(ValueError):  # a version that no clock has given
+            self.versions.observe(limit + 1)
+        return True
 
     def _change_locked(
         self, key: bytes, found: bytes | None, new: bytes | None, expires_ms: int
@@ -278,8 +325,7 @@ class DiskTier:
         """Put `new` in the place of `found`, in one batch.  False: there is no room."""
         changes: list[tuple[str, bytes, bytes | None]] = [("data", key, new)]
         if expires_ms:
-            changes.append(("expiry", expires_ms.to_bytes(8, "big") + key, b""))
-            self.sweeper.need()
+            changes.append(self._index_locked(key, expires_ms))
         self.rocks.write(changes)
         return True
 
@@ -322,18 +368,18 @@ class DiskTier:
     # --- expiry ----------------------------------------------------------------------------------
 
     def sweep(self, limit: int = SLICE) -> int:
-        """Remove at most `limit` of what has expired; return how much was due."""
-        now = self.wall()
-        start = self._due_from()
-        due = self.rocks.keys("expiry", start, (now + 1).to_bytes(8, "big"), limit)
-        if len(due) < limit:
-            self._swept_ms = now
-        if not due:
-            return 0
-        keys = list({entry[8:]: None for entry in due})
-        with hold(self._stripes, keys):
+        """Remove at most `limit` of what has expired; return how much was due.
+
+        It begins where the last one ended: RocksDB walks over what was deleted before.
+        """
+        with self._lock:
+            now = self.wall()
+            start = self._swept
+            due = self.rocks.keys("expiry", start, (now + 1).to_bytes(8, "big"), limit)
+            if not due:
+                return 0
             gone = {}
-            for key in keys:
+            for key in {entry[8:]: None for entry in due}:
                 record = self._peek(key)
                 # It may have been rewritten since, with another expiry or none.
                 if record is not None and 0 < head_of(record)[1] <= now:
@@ -341,18 +387,24 @@ class DiskTier:
             if gone:
                 self._forget_locked(gone)
                 self.expirations += len(gone)
-        self.rocks.write([("expiry", entry, None) for entry in due])
+            self.rocks.write([("expiry", entry, None) for entry in due])
+            if self._swept == start:
+                self._swept = due[-1] + b"\0"
         return len(due)
-
-    def _due_from(self) -> bytes:
-        """Return where the index of expiries begins, behind what earlier sweeps left deleted."""
-        return max(0, self._swept_ms - _GRACE_MS).to_bytes(8, "big")
 
     def tick(self) -> bool:
         """Do what is due in the background; tell whether there will be more."""
-        while self.sweep() == SLICE:
+        while self.sweep() == SLICE and not self.sweeper.stopping:
             pass
-        return bool(self.rocks.keys("expiry", self._due_from(), None, 1))
+        return bool(self.rocks.keys("expiry", self._swept, None, 1))
+
+    def _index_locked(self, key: bytes, expires_ms: int) -> tuple[str, bytes, bytes]:
+        """Return the change that adds to the index of expiries."""
+        entry = expires_ms.to_bytes(8, "big") + key
+        if entry < self._swept:
+            self._swept = entry
+        self.sweeper.need()
+        return "expiry", entry, b""
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -373,9 +425,15 @@ class DiskTier:
         return self.rocks.live_bytes()
 
     def close(self) -> None:
-        """Stop the sweep and close the store.  A second time, nothing happens."""
+        """Stop the sweep and close the store.  A second time, nothing happens.
+
+        From a destructor or a handler inside of the tier it is done when the tier is left.
+        """
+        if self.is_inside():
+            later(self.close)
+            return
         self.sweeper.stop()
-        with hold(self._stripes):
+        with self._lock:
             if not self.is_open:
                 return
             self.is_open = False
@@ -388,64 +446,18 @@ class DiskTier:
                 self.rocks = CLOSED
         self.store.close()
 
+    def is_inside(self) -> bool:
+        """Tell whether this very thread is at work in the tier, and holds its lock."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined]
+
     def _close_count(self) -> None:
         """Keep for the next opening what was counted."""
 
 
-class SecondaryTier(DiskTier):
-    """Read beside the process that writes; see what it wrote 100 ms ago."""
-
-    __slots__ = ()
-
-    def _stand_on(self, rocks: Any) -> None:
-        super()._stand_on(rocks)
-        if rocks is not None:
-            refresh, get = self.store.refresh, self.fetch
-
-            def fetch(key: bytes) -> bytes | None:
-                refresh()
-                return get(key)
-
-            self.fetch = fetch
-
-    def fetch_list(self, keys: list[bytes]) -> list[bytes | None]:
-        """Return the records as stored, expired or not; other threads run meanwhile."""
-        self.store.refresh()
-        return super().fetch_list(keys)
-
-    def slices(self, prefix: bytes = b"") -> Iterator[list[tuple[bytes, bytes]]]:
-        """Yield the live (key, record) pairs in lists."""
-        self.store.refresh()
-        return super().slices(prefix)
-
-    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> None:
-        """Refuse."""
-        self._refuse()
-
-    def write(self, records: list[tuple[bytes, bytes]]) -> None:
-        """Refuse."""
-        self._refuse()
-
-    def swap(
-        self, key: bytes, old: bytes | None, new: bytes | None, version: int, expires_ms: int
-    ) -> bool:
-        """Refuse."""
-        self._refuse()
-
-    def drop(self, keys: list[bytes], version: int = 0) -> list[bool]:
-        """Refuse."""
-        self._refuse()
-
-    def clear(self, start: bytes, stop: bytes) -> None:
-        """Refuse."""
-        self._refuse()
-
-    def compact(self) -> None:
-        """Refuse."""
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        raise TierUnavailable(
-            f"{self.store.path!r} is open for reading only: another process has it, and "
-            'on_locked="secondary" was asked for'
-        )
+def newest_of(records: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the newest record of each key; of equal versions the last."""
+    newest: dict[bytes, bytes] = {}
+    for key, record in records:
+        if key not in newest or head_of(newest[key])[0] <= head_of(record)[0]:
+            newest[key] = record
+    return newest

@@ -240,7 +240,9 @@ class PersistentCache(Changes[K, V]):
         record = self._encode(data, value, version, expires)
         if self._admits is not None and not self._admit(data):
             return
-        tier.put_one(data, record, version, expires)
+        while not tier.put_one(data, record, version, expires):
+            version = self._version()
+            record = self._encode(data, value, version, expires)
 
     set = put
 
@@ -299,13 +301,16 @@ class PersistentCache(Changes[K, V]):
         """Store many values in one batch: all of them, or none."""
         expires = self._expiry(ttl)
         records = []
+        values = {}
         for key, value in pairs(items):
             data = self._key(key)
             record = self._make(data, value, expires)[0]
             if self._admits is None or self._admit(data):
                 records.append((data, record))
-        if records:
-            self.tier.write(records)
+                values[data] = value
+        while records:
+            late = self.tier.write(records)
+            records = [(data, self._make(data, values[data], expires)[0]) for data in late]
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Store many values, as `dict.update`."""

@@ -19,8 +19,10 @@ from typing import Final
 from frys_cache.codec.compression import Compressor, name_of
 from frys_cache.errors import ConfigurationError, IntegrityError
 from frys_cache.tiers.bound import BoundedTier
-from frys_cache.tiers.disk import DiskTier, SecondaryTier
+from frys_cache.tiers.disk import DiskTier
+from frys_cache.tiers.secondary import SecondaryTier
 from frys_cache.tiers.store import OnCorrupt, OnLocked, open_store
+from frys_cache.tiers.sweeper import later
 from frys_cache.tiers.versions import WallClock
 
 __all__ = ["acquire", "compressor_of", "release"]
@@ -81,7 +83,14 @@ def _check_same_bound(tier: DiskTier, max_size_bytes: int | None) -> None:
 
 
 def release(tier: DiskTier) -> None:
-    """Give a tier back; the last one closes it."""
+    """Give a tier back; the last one closes it.
+
+    From a destructor or a handler inside of a tier it is done when the tier is left: who closes a
+    tier has the lock here and waits for that of the tier.
+    """
+    if any(one.is_inside() for one in [tier, *_tiers.values()]):
+        later(lambda: release(tier))
+        return
     with _lock:
         tier.users -= 1
         if tier.users > 0 or not tier.is_open:

@@ -24,6 +24,7 @@ class StandInTier:
     >>> tier = StandInTier()
     >>> record = bytes.fromhex("f1000000") + (1).to_bytes(8, "big") + bytes(8) + b"payload"
     >>> tier.write([(b"key", record)])
+    []
     >>> tier.read([b"key", b"other"]) == [record, None]
     True
     """
@@ -32,9 +33,10 @@ class StandInTier:
 
     def __init__(self, *, wall: Callable[[], int] | None = None) -> None:
         self.wall = wall or (lambda: time.time_ns() // 1_000_000)
-        self._lock = threading.Lock()  # guards both dicts
+        self._lock = threading.RLock()  # guards both dicts and _top
         self._records: dict[bytes, bytes] = {}
         self._dropped: dict[bytes, int] = {}
+        self._top = 0  # the highest version seen
         self._closed = False
 
     def _live(self, key: bytes, now: int) -> bytes | None:
@@ -56,30 +58,34 @@ class StandInTier:
             self._check_open()
             return [self._live(key, now) for key in keys]
 
-    def write(self, records: list[tuple[bytes, bytes]]) -> None:
-        """Store (key, record) pairs; an older version never replaces a newer one."""
+    def write(self, records: list[tuple[bytes, bytes]]) -> list[bytes]:
+        """Store (key, record) pairs; return the keys of those that are older than what is there."""
+        late = []
         with self._lock:
             self._check_open()
             for key, record in records:
                 version = head_of(record)[0]
+                self._top = max(self._top, version)
                 old = self._records.get(key)
                 if version <= self._dropped.get(key, -1) or (old and version < head_of(old)[0]):
+                    late.append(key)
                     continue
                 self._records[key] = record
+        return late
 
     def drop(self, keys: list[bytes], version: int = 0) -> list[bool]:
         """Remove keys; return whether a live record was there."""
         now = self.wall()
         with self._lock:
             self._check_open()
+            self._top = max(self._top, version)
             gone = []
             for key in keys:
                 live = self._live(key, now)
-                if version:
-                    self._dropped[key] = max(version, self._dropped.get(key, -1))
-                    if live is not None and head_of(live)[0] > version:
-                        gone.append(False)
-                        continue
+                self._dropped[key] = max(version or self._top, self._dropped.get(key, -1))
+                if version and live is not None and head_of(live)[0] > version:
+                    gone.append(False)
+                    continue
                 self._records.pop(key, None)
                 gone.append(live is not None)
             return gone
