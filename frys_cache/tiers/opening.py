@@ -90,7 +90,8 @@ def open_primary(path: str, on_corrupt: str) -> Opened:
     except BaseException:
         release(lock)
         raise
-    _write_sentinel(path, sentinel.Sentinel(generation=opened.generation))
+    seen = sentinel.Sentinel(generation=opened.generation, sequence=opened.rocks.sequence())
+    _write_sentinel(path, seen)
     return opened
 
 
@@ -106,6 +107,7 @@ def close_primary(opened: Opened, path: str) -> None:
         try:
             rocks.flush()
             seen.entries, seen.empty = rocks.estimate(), is_empty(rocks)
+            seen.sequence = rocks.sequence()
         finally:
             rocks.close()
         _write_sentinel(path, seen)
@@ -132,7 +134,7 @@ def _write_sentinel(path: str, seen: sentinel.Sentinel) -> None:
     """Complete a sentinel by what is there and write it; one that stays too old only finds less."""
     after = sentinel.look(path)
     seen.manifest, seen.manifest_size = after.manifest, after.manifest_size
-    seen.tables = after.tables
+    seen.tables, seen.logs, seen.boot = after.tables, after.logs, after.boot
     with contextlib.suppress(OSError):
         sentinel.write(path, seen)
 
@@ -259,6 +261,9 @@ def _attempt(
             raise IntegrityError(
                 f"it opens in the state of generation {stored}, {known.generation} was there"
             )
+        lost = sentinel.lost_writes(known, rocks.sequence()) if known is not None else None
+        if lost is not None:
+            raise IntegrityError(lost)
         if known is not None and known.clean and not known.empty and is_empty(rocks):
             raise IntegrityError(f"it opens empty, about {known.entries} entries were there")
         if expected and not stored and all(is_empty(rocks, family) for family in FAMILIES):

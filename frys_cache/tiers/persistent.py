@@ -390,7 +390,9 @@ class PersistentCache(Changes[K, V]):
 
     def flush(self, timeout: float | None = None) -> None:
         """Return when all that was written outlives a loss of power."""
-        self.tier.rocks.flush_wal()
+        tier = self.tier
+        tier.rocks.flush_wal()
+        tier.store.note()
 
     def stats(self) -> DiskStats:
         """Return what was done and is held.

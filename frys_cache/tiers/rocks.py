@@ -349,6 +349,13 @@ class Rocks:
         except Exception as error:
             raise translate(error) from error
 
+    def sequence(self) -> int:
+        """Return the number of the last change, which grows by 1 with each."""
+        try:
+            return int(self._open().latest_sequence_number())
+        except Exception as error:
+            raise translate(error) from error
+
     def live_bytes(self) -> int:
         """Return the size of all files in the directory, in bytes."""
         total = 0

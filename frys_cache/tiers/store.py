@@ -65,24 +65,25 @@ class _Database:
         self.openers = 0
         self.caught_up_at = float("-inf")
         self.caught_up_with: frozenset[tuple[str, int]] | None = None
-        self.noted: tuple[str, int] = ("", -1)
+        self.noted: object = None
         # Held while the sentinel is written; what closes the files then waits.
         self._writing = threading.Lock()
 
     def note(self) -> None:
-        """Keep in the sentinel how long the MANIFEST is, if it has changed."""
+        """Keep in the sentinel how long the MANIFEST and the logs are, if they have changed."""
         # Another thread that does so already does it as well.
         if self.mode != "primary" or not self._writing.acquire(blocking=False):
             return
         try:
             opened = self.opened
             seen = sentinel.look(self.path)
-            now = seen.manifest, seen.manifest_size
+            now = seen.manifest, seen.manifest_size, seen.logs
             if opened is None or now == self.noted or seen.manifest_size < 0:
                 return
             self.noted = now
             seen.generation = opened.generation
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, CacheError):
+                seen.sequence = opened.rocks.sequence()
                 sentinel.write(self.path, seen)
         finally:
             self._writing.release()
