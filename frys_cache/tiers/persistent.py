@@ -391,6 +391,8 @@ class PersistentCache(Changes[K, V]):
     def flush(self, timeout: float | None = None) -> None:
         """Return when all that was written outlives a loss of power."""
         tier = self.tier
+        # On a full disk RocksDB would fail, and then refuse all writes until it is opened anew.
+        tier.store.check_space_now()
         tier.rocks.flush_wal()
         tier.store.note()
 

@@ -65,6 +65,8 @@ def acquire(
         except BaseException:
             store.close()
             raise
+        # A database that is opened anew lends new methods.
+        store.on_renewed(tier._stand_on)
         tier.users = 1
         _tiers[place] = tier
         return tier
