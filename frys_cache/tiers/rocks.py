@@ -66,6 +66,7 @@ _threads_of: int | None = None
 
 # What the log says for ever once a write to it has failed.
 STUCK: Final = "Writer has previous error"
+READS_ONLY: Final = "in read only mode"
 
 # Called with no argument, by any thread, after an error of the disk; they must not raise.
 stuck_listeners: Final[list[Callable[[], Any]]] = []
@@ -115,7 +116,11 @@ def open_rocks(
         _make_directory(secondary)
     _threads_of = os.getpid()
     kind = Rocks if secondary is None else Secondary
-    return kind(library, lambda: library.Rdict(path, options, families, access), path)
+
+    def opener(access: Any = access) -> Any:
+        return library.Rdict(path, options, families, access)
+
+    return kind(library, opener, path)
 
 
 def _library() -> Any:
@@ -181,14 +186,14 @@ def translate(error: BaseException) -> CacheError:
     if isinstance(error, CacheError):
         return error
     text = str(error)
-    if "IO error" in text and "/LOCK" not in text:
+    if ("IO error" in text or READS_ONLY in text) and "/LOCK" not in text:
         for listener in stuck_listeners:
             listener()
     if type(error).__name__ == "DbClosedError" or "Shutdown in progress" in text:
         return CacheClosed("the persistent tier has been closed")
     if "lock hold by current process" in text or "/LOCK: Resource temporarily" in text:
         return TierLockedError(f"another opener holds the persistent tier ({text})")
-    if STUCK in text:
+    if STUCK in text or READS_ONLY in text:
         return TierUnavailable(
             f"an earlier write has failed, as on a full disk ({text}); the database is opened anew "
             "within seconds once there is room"
@@ -208,12 +213,13 @@ class Rocks:
     get_data: Callable[[bytes], bytes | None]
     put_data: Callable[[bytes, bytes], None]
 
-    def __init__(self, library: Any, opener: Callable[[], Any], path: str) -> None:
+    def __init__(self, library: Any, opener: Callable[..., Any], path: str) -> None:
         """Open a handle of rocksdict; `open_rocks` says how."""
         self.path: Final = path
         self._batch = library.WriteBatch
         self._checkpoint = library.Checkpoint
         self._opener = opener
+        self._reader = lambda: opener(library.AccessType.read_only(False))
         self._door = threading.Condition(threading.RLock())
         self._inside = 0
         self._compacting = 0
@@ -224,10 +230,10 @@ class Rocks:
         self._families: dict[str, Any] = {}
         self._take_handle()
 
-    def _take_handle(self) -> None:
+    def _take_handle(self, opener: Callable[[], Any] | None = None) -> None:
         """Open the database; what was open before goes with its last reader."""
         try:
-            handle = self._opener()
+            handle = (opener or self._opener)()
             views = {name: handle.get_column_family(name) for name in FAMILIES}
             families = {name: handle.get_column_family_handle(name) for name in FAMILIES}
         except Exception as error:
@@ -439,15 +445,15 @@ class Rocks:
         try:
             self.write([("meta", b"stuck", None)])
         except TierUnavailable as error:
-            return "IO error" in str(error)
+            return any(text in str(error) for text in ("IO error", READS_ONLY))
         return False
 
     def reopen(self, renew: Callable[[], Any]) -> None:
         """Close and open the files, which is all that helps where writes are stuck.
 
         Other threads wait meanwhile.  renew: called before and after; must take `get_data` and
-        `put_data` anew, for what was lent before is closed.  Raises what the opening raises; then all there is raises it, too, until
-        another call succeeds.
+        `put_data` anew, for what was lent before is closed.  Raises what the opening raises; then
+        it is open for reading only, until another call succeeds.
         """
         with self._door:
             if self._handle is None and self._away is None:
@@ -460,12 +466,15 @@ class Rocks:
                 # What this returns is why it has to be closed.
                 self._give_up()
                 self.get_data, self.put_data = self._get_late, self._put_late
-                self._take_handle()
+                try:
+                    self._take_handle()
+                except CacheError as error:
+                    self._away = error.with_traceback(None)
+                    self._take_handle(self._reader)
+                    raise
+                finally:
+                    renew()
                 self._away = None
-                renew()
-            except CacheError as error:
-                self._away = error.with_traceback(None)
-                raise
             finally:
                 self._reopening = False
                 self._door.notify_all()
@@ -541,13 +550,13 @@ class Secondary(Rocks):
     which costs 40 ms; and since handles change, a read goes through a frame of ours.
     """
 
-    def __init__(self, library: Any, opener: Callable[[], Any], path: str) -> None:
+    def __init__(self, library: Any, opener: Callable[..., Any], path: str) -> None:
         """Open a handle of rocksdict that only reads."""
         self._logs = self._logs_now(path)
         super().__init__(library, opener, path)
 
-    def _take_handle(self) -> None:
-        super()._take_handle()
+    def _take_handle(self, opener: Callable[[], Any] | None = None) -> None:
+        super()._take_handle(opener)
         self.get_data = self._get_data
 
     def _get_data(self, key: bytes) -> bytes | None:
