@@ -15,6 +15,7 @@ an opening that goes wrong deletes them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -37,6 +38,7 @@ from .rocks import FAMILIES, Rocks, open_rocks
 __all__ = [
     "Opened",
     "close_primary",
+    "copy_to",
     "forget_locks",
     "open_primary",
     "open_secondary",
@@ -66,10 +68,35 @@ class Opened:
 
 def resolve(path: str | os.PathLike[str]) -> str:
     """Return the real path, with `{pid}` replaced by the number of this process."""
-    name = os.fsdecode(path)
+    name = os.fspath(path)
+    if not isinstance(name, str):
+        raise TypeError(f"path must be a str or a path of str, not {path!r}")
     if not name:
         raise ConfigurationError("path must not be empty: give the directory of the database")
-    return os.path.realpath(name.replace("{pid}", str(os.getpid())))
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"path must be valid text, not {name!r}: rename it") from None
+    if "\0" in name:
+        raise ConfigurationError(f"path must not contain NUL, as {name!r} does")
+    try:
+        real = os.path.realpath(name.replace("{pid}", str(os.getpid())))
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            Path(real).stat()
+    except FileNotFoundError:
+        raise TierUnavailable(
+            f"the relative path {name!r} leads nowhere, for the working directory was removed: "
+            "give an absolute path"
+        ) from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ConfigurationError(f"path {name!r} is a loop of symbolic links") from None
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConfigurationError(
+                f"path is too long for the file system with {len(name)} characters: {name[:80]!r}"
+            ) from None
+        raise TierUnavailable(f"cannot open {real!r}: {error}") from error
+    return real
 
 
 def open_primary(path: str, on_corrupt: str) -> Opened:
@@ -78,6 +105,8 @@ def open_primary(path: str, on_corrupt: str) -> Opened:
     on_corrupt: "quarantine" renames a damaged directory and starts empty, "raise" refuses.
     Raises TierLockedError, IntegrityError, TierUnavailable, ConfigurationError.
     """
+    with contextlib.suppress(FileNotFoundError):  # its owner is setting it aside
+        _refuse_stranger(path)
     lock = _hold(path)
     try:
         _refuse_stranger(path)
@@ -119,6 +148,34 @@ def close_primary(opened: Opened, path: str) -> None:
         release(opened.lock)
 
 
+def copy_to(rocks: Rocks, path: str | os.PathLike[str], generation: int) -> None:
+    """Make a copy of an open database in the new directory `path`, with a sentinel of its own.
+
+    Raises ConfigurationError for a path that is taken or inside of the database, TierLockedError,
+    TierUnavailable.
+    """
+    target = resolve(path)
+    refused = f"cannot make a snapshot of {rocks.path!r} at {target!r}: "
+    if Path(target).is_relative_to(rocks.path):
+        raise ConfigurationError(refused + "that is the database itself; give a path outside of it")
+    if os.path.lexists(target):
+        raise ConfigurationError(refused + "it exists; remove it or give another path")
+    _refuse_stranger(target)
+    lock = _hold(target)
+    try:
+        # What another database was like that was here says nothing about this one.
+        sentinel.beside(target).unlink(missing_ok=True)
+        rocks.checkpoint(target)
+        seen = sentinel.Sentinel(clean=True, generation=generation)
+        _write_sentinel(target, seen)
+    except OSError as error:
+        if isinstance(error, CacheError):
+            raise
+        raise TierUnavailable(f"{refused}{error}") from error
+    finally:
+        release(lock)
+
+
 def open_secondary(path: str, scratch: str) -> Opened:
     """Open the database that another process writes; `scratch` is a directory for RocksDB's log."""
     try:
@@ -157,7 +214,7 @@ def _hold(path: str) -> int:
     try:
         Path(path).parent.mkdir(0o700, parents=True, exist_ok=True)
         lock = os.open(path + ".frys.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
+    except (OSError, RecursionError) as error:
         raise TierUnavailable(f"cannot open {path!r}: {error}") from error
     _held.add(lock)
     try:
@@ -189,6 +246,12 @@ def _refuse_stranger(path: str) -> None:
 
     It would be filled with files, and one day perhaps set aside as damaged.
     """
+    for other in (sentinel.beside(path), Path(path + ".frys.lock")):
+        if other.is_dir():
+            raise ConfigurationError(
+                f"{path!r} needs the name {str(other)!r} for a file of its own, but a directory "
+                "is there, perhaps another cache: give one of them another path"
+            )
     if not os.path.lexists(path):
         return
     if not Path(path).is_dir():

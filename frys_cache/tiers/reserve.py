@@ -57,6 +57,11 @@ class Reserve:
         self._written = 0
         self._refused: str | None = None
 
+    @property
+    def min_free_bytes(self) -> int | None:
+        """Return what was given."""
+        return self._min_free_bytes
+
     def check(self, written_bytes: int = 0, needed_bytes: int = 0) -> bool:
         """Raise TierUnavailable if a write of so many bytes must not be; return whether it asked.
 

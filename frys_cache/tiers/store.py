@@ -31,14 +31,16 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from ..errors import CacheError, ConfigurationError, TierLockedError
+from ..errors import CacheError, ConfigurationError, TierLockedError, TierUnavailable
 from ..types import Clock
 from . import sentinel
 from .opening import (
     Opened,
     close_primary,
+    copy_to,
     forget_locks,
     open_primary,
     open_secondary,
@@ -57,6 +59,9 @@ Mode = Literal["primary", "secondary", "memory-only", "detached", "closed"]
 
 # A secondary looks for what the owner wrote at most so often, in seconds.
 CATCH_UP_EVERY: Final = 0.1
+
+# What the directory of a secondary is called, before its process id.
+SCRATCH: Final = "frys-secondary-"
 
 # How soon it is tried to open anew what refuses all writes, in seconds, and how often in the end.
 MEND_EVERY: Final = 1.0
@@ -182,6 +187,7 @@ class Store:
         self._closed = False
         opened = database.opened
         self.path: Final = database.path
+        self.min_free_bytes: Final = reserve.min_free_bytes
         self.quarantined: Final = opened.quarantined if opened else None
         self.damage: Final = opened.damage if opened else None
         self.generation: Final = opened.generation if opened else 0
@@ -243,6 +249,15 @@ class Store:
     def check_space_now(self) -> None:
         """Raise TierUnavailable where the file system has too little room at this moment."""
         self._reserve.check(ASK_NOW)
+
+    def copy_to(self, path: str | os.PathLike[str]) -> None:
+        """Make a copy of the database in the new directory `path`; see `opening.copy_to`."""
+        rocks = self.rocks
+        if rocks is None:
+            raise TierUnavailable(
+                f"cannot make a snapshot at {path!r}: this process has no database"
+            )
+        copy_to(rocks, path, self.generation)
 
     def note(self) -> None:
         """Bring the sentinel up to date, as after a flush."""
@@ -350,13 +365,28 @@ def _share(database: _Database | None) -> _Database | None:
 
 def _secondary(path: str, reserve: Reserve) -> _Database:
     """Open a database beside its owner, with a directory for what RocksDB must write."""
-    scratch = tempfile.mkdtemp(prefix="frys-secondary-")
+    _remove_leftovers()
+    scratch = tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-")
     try:
         opened = open_secondary(path, scratch)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
     return _counted(_Database(path, "secondary", opened, scratch, reserve))
+
+
+def _remove_leftovers() -> None:
+    """Remove what secondaries of processes that were killed have left, if it is ours."""
+    for left in Path(tempfile.gettempdir()).glob(SCRATCH + "*"):
+        pid = left.name.removeprefix(SCRATCH).partition("-")[0]
+        try:
+            if left.is_symlink() or left.stat().st_uid != os.getuid():
+                continue
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except (OSError, ValueError, OverflowError):  # another's, or no number
+            continue
 
 
 def _databases() -> list[_Database]:
