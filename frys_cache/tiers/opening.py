@@ -15,6 +15,7 @@ an opening that goes wrong deletes them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -37,6 +38,7 @@ from .rocks import FAMILIES, Rocks, open_rocks
 __all__ = [
     "Opened",
     "close_primary",
+    "copy_to",
     "forget_locks",
     "open_primary",
     "open_secondary",
@@ -66,10 +68,35 @@ class Opened:
 
 def resolve(path: str | os.PathLike[str]) -> str:
     """Return the real path, with `{pid}` replaced by the number of this process."""
-    name = os.fsdecode(path)
+    name = os.fspath(path)
+    if not isinstance(name, str):
+        raise TypeError(f"path must be a str or a path of str, not {path!r}")
     if not name:
         raise ConfigurationError("path must not be empty: give the directory of the database")
-    return os.path.realpath(name.replace("{pid}", str(os.getpid())))
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"path must be valid text, not {name!r}: rename it") from None
+    if "\0" in name:
+        raise ConfigurationError(f"path must not contain NUL, as {name!r} does")
+    try:
+        real = os.path.realpath(name.replace("{pid}", str(os.getpid())))
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            Path(real).stat()
+    except FileNotFoundError:
+        raise TierUnavailable(
+            f"the relative path {name!r} leads nowhere, for the working directory was removed: "
+            "give an absolute path"
+        ) from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ConfigurationError(f"path {name!r} is a loop of symbolic links") from None
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConfigurationError(
+                f"path is too long for the file system with {len(name)} characters: {name[:80]!r}"
+            ) from None
+        raise TierUnavailable(f"cannot open {real!r}: {error}") from error
+    return real
 
 
 def open_primary(path: str, on_corrupt: str) -> Opened:
@@ -78,6 +105,8 @@ def open_primary(path: str, on_corrupt: str) -> Opened:
     on_corrupt: "quarantine" renames a damaged directory and starts empty, "raise" refuses.
     Raises TierLockedError, IntegrityError, TierUnavailable, ConfigurationError.
     """
+    with contextlib.suppress(FileNotFoundError):  # its owner is setting it aside
+        _refuse_stranger(path)
     lock = _hold(path)
     try:
         _refuse_stranger(path)
@@ -90,7 +119,8 @@ def open_primary(path: str, on_corrupt: str) -> Opened:
     except BaseException:
         release(lock)
         raise
-    _write_sentinel(path, sentinel.Sentinel(generation=opened.generation))
+    seen = sentinel.Sentinel(generation=opened.generation, sequence=opened.rocks.sequence())
+    _write_sentinel(path, seen)
     return opened
 
 
@@ -106,6 +136,7 @@ def close_primary(opened: Opened, path: str) -> None:
         try:
             rocks.flush()
             seen.entries, seen.empty = rocks.estimate(), is_empty(rocks)
+            seen.sequence = rocks.sequence()
         finally:
             rocks.close()
         _write_sentinel(path, seen)
@@ -115,6 +146,34 @@ def close_primary(opened: Opened, path: str) -> None:
         raise
     finally:
         release(opened.lock)
+
+
+def copy_to(rocks: Rocks, path: str | os.PathLike[str], generation: int) -> None:
+    """Make a copy of an open database in the new directory `path`, with a sentinel of its own.
+
+    Raises ConfigurationError for a path that is taken or inside of the database, TierLockedError,
+    TierUnavailable.
+    """
+    target = resolve(path)
+    refused = f"cannot make a snapshot of {rocks.path!r} at {target!r}: "
+    if Path(target).is_relative_to(rocks.path):
+        raise ConfigurationError(refused + "that is the database itself; give a path outside of it")
+    if os.path.lexists(target):
+        raise ConfigurationError(refused + "it exists; remove it or give another path")
+    _refuse_stranger(target)
+    lock = _hold(target)
+    try:
+        # What another database was like that was here says nothing about this one.
+        sentinel.beside(target).unlink(missing_ok=True)
+        rocks.checkpoint(target)
+        seen = sentinel.Sentinel(clean=True, generation=generation)
+        _write_sentinel(target, seen)
+    except OSError as error:
+        if isinstance(error, CacheError):
+            raise
+        raise TierUnavailable(f"{refused}{error}") from error
+    finally:
+        release(lock)
 
 
 def open_secondary(path: str, scratch: str) -> Opened:
@@ -132,7 +191,7 @@ def _write_sentinel(path: str, seen: sentinel.Sentinel) -> None:
     """Complete a sentinel by what is there and write it; one that stays too old only finds less."""
     after = sentinel.look(path)
     seen.manifest, seen.manifest_size = after.manifest, after.manifest_size
-    seen.tables = after.tables
+    seen.tables, seen.logs, seen.boot = after.tables, after.logs, after.boot
     with contextlib.suppress(OSError):
         sentinel.write(path, seen)
 
@@ -155,7 +214,7 @@ def _hold(path: str) -> int:
     try:
         Path(path).parent.mkdir(0o700, parents=True, exist_ok=True)
         lock = os.open(path + ".frys.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
+    except (OSError, RecursionError) as error:
         raise TierUnavailable(f"cannot open {path!r}: {error}") from error
     _held.add(lock)
     try:
@@ -187,6 +246,12 @@ def _refuse_stranger(path: str) -> None:
 
     It would be filled with files, and one day perhaps set aside as damaged.
     """
+    for other in (sentinel.beside(path), Path(path + ".frys.lock")):
+        if other.is_dir():
+            raise ConfigurationError(
+                f"{path!r} needs the name {str(other)!r} for a file of its own, but a directory "
+                "is there, perhaps another cache: give one of them another path"
+            )
     if not os.path.lexists(path):
         return
     if not Path(path).is_dir():
@@ -259,6 +324,9 @@ def _attempt(
             raise IntegrityError(
                 f"it opens in the state of generation {stored}, {known.generation} was there"
             )
+        lost = sentinel.lost_writes(known, rocks.sequence()) if known is not None else None
+        if lost is not None:
+            raise IntegrityError(lost)
         if known is not None and known.clean and not known.empty and is_empty(rocks):
             raise IntegrityError(f"it opens empty, about {known.entries} entries were there")
         if expected and not stored and all(is_empty(rocks, family) for family in FAMILIES):

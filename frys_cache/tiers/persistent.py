@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal, Self, TypeVar, cast
 
-from frys_cache.codec.compression import Compressor
+from frys_cache.codec.compression import Compressor, check_level
 from frys_cache.codec.entry import Codec
 from frys_cache.codec.pickles import Pickle
 from frys_cache.errors import (
@@ -38,6 +38,7 @@ from frys_cache.tiers.arguments import (
     check_choice,
     milliseconds,
     pairs,
+    shown,
 )
 from frys_cache.tiers.base import after
 from frys_cache.tiers.changes import Changes
@@ -45,6 +46,7 @@ from frys_cache.tiers.closed import CLOSED
 from frys_cache.tiers.disk import DiskTier
 from frys_cache.tiers.rocks import translate
 from frys_cache.tiers.shared import acquire, compressor_of, release
+from frys_cache.tiers.whole import Whole
 from frys_cache.types import DEFAULT, MISSING, TierStats
 
 __all__ = ["DiskStats", "PersistentCache"]
@@ -69,16 +71,17 @@ class DiskStats(TierStats):
     """Records that could not be read, each a miss."""
 
 
-class PersistentCache(Changes[K, V]):
+class PersistentCache(Whole, Changes[K, V]):
     """A mapping on disk: a RocksDB database in a directory.
 
     path: the directory; made if it is not there.  ttl: seconds (or a timedelta) that an entry lives
     after it was stored.  compression, compression_level: zstd, 1 to 22.  max_size_bytes: the bound
     of keys and records, of all namespaces of the path.  serializer: None for the plain types, or
     `Pickle`.  namespace: entries of different namespaces never meet.  on_locked: what to do where
-    another process has the path: "raise" `TierLockedError`, "memory-only" to keep nothing, or
-    "secondary" to read only.  on_corrupt: "quarantine" puts a damaged database aside and starts
-    anew, "raise" raises `IntegrityError`.  admission: "always", "second-hit" or "on-evict".
+    another process has the path: "raise" `TierLockedError`, "memory-only" to find and keep nothing
+    (`alone` is True then; each `incr` begins anew), or "secondary" to read only.  on_corrupt:
+    "quarantine" puts a damaged database aside (`quarantined` says where, else it is None) and
+    starts anew, "raise" raises `IntegrityError`.  admission: "always", "second-hit" or "on-evict".
     min_free_bytes: below so much room on the disk nothing is written.  max_key_size,
     max_value_size: in bytes, as encoded.  warm_on_open: fill the memory of a `FrysCache` that is
     made with this tier, the newest entries first; a callable is told `(done, total)` meanwhile.
@@ -97,6 +100,7 @@ class PersistentCache(Changes[K, V]):
     __slots__ = (
         "__weakref__",
         "_admits",
+        "_arguments",
         "_decode",
         "_encode",
         "_key",
@@ -110,6 +114,7 @@ class PersistentCache(Changes[K, V]):
         "hits",
         "misses",
         "path",
+        "quarantined",
         "tier",
         "ttl",
         "warm_on_open",
@@ -135,9 +140,14 @@ class PersistentCache(Changes[K, V]):
     ) -> None:
         """Open the database."""
         self.closed = True
-        self.path = os.fspath(path)
-        if not isinstance(self.path, str):
-            raise TypeError(f"path must be a str, not {type(self.path).__name__}")
+        given: object = os.fspath(path) if isinstance(path, os.PathLike) else path
+        if not isinstance(given, str):
+            raise TypeError(f"path must be a str or a path of str, not {shown(given)}")
+        self.path = given
+        if serializer is not None and not isinstance(serializer, Pickle):
+            raise TypeError(f"serializer must be None or Pickle(...), not {shown(serializer)}")
+        if not isinstance(namespace, str):
+            raise TypeError(f"namespace must be a str, not {shown(namespace)}")
         check_choice("on_locked", on_locked, ("raise", "memory-only", "secondary"))
         check_choice("on_corrupt", on_corrupt, ("quarantine", "raise"))
         check_bool("compression", compression)
@@ -153,8 +163,25 @@ class PersistentCache(Changes[K, V]):
         # What the codec refuses, it refuses before a file is touched.
         limits: Any = {"max_key_size": max_key_size, "max_value_size": max_value_size}
         Codec(namespace=namespace, serializer=serializer, **limits)
+        if not isinstance(compression_level, int) or isinstance(compression_level, bool):
+            raise TypeError(f"compression_level must be an int, not {shown(compression_level)}")
+        check_level(compression_level)
         if compression:
             Compressor(compression_level)
+        self._arguments = {
+            "ttl": ttl,
+            "compression": compression,
+            "compression_level": compression_level,
+            "max_size_bytes": max_size_bytes,
+            "serializer": serializer,
+            "namespace": namespace,
+            "on_locked": on_locked,
+            "on_corrupt": on_corrupt,
+            "admission": admission,
+            "min_free_bytes": min_free_bytes,
+            "warm_on_open": warm_on_open,
+            **limits,
+        }
         self.tier: DiskTier = acquire(
             self.path,
             max_size_bytes=max_size_bytes,
@@ -173,6 +200,7 @@ class PersistentCache(Changes[K, V]):
         except BaseException:
             release(self.tier)
             raise
+        self.quarantined: str | None = self.tier.store.quarantined
         # Also for what is forgotten, and at the end of the interpreter.
         self._released = weakref.finalize(self, release, self.tier)
         self._key = self.codec.key
@@ -378,24 +406,6 @@ class PersistentCache(Changes[K, V]):
         return f"{name}({self.path!r}, namespace={self.codec.namespace!r}{state})"
 
     # --- the whole -------------------------------------------------------------------------------
-
-    def compact(self) -> None:
-        """Give the space of what was removed or replaced back to the disk; seconds per GiB."""
-        self.tier.compact()
-
-    def snapshot(self, path: str | os.PathLike[str]) -> None:
-        """Make a copy of the database, all its namespaces, at one moment.
-
-        It is a directory that a `PersistentCache` can open; the path must not exist yet.
-        """
-        target = os.fspath(path)
-        if os.path.lexists(target):
-            raise ConfigurationError(f"cannot make a snapshot at {target!r}: it exists")
-        self.tier.rocks.checkpoint(target)
-
-    def flush(self, timeout: float | None = None) -> None:
-        """Return when all that was written outlives a loss of power."""
-        self.tier.rocks.flush_wal()
 
     def stats(self) -> DiskStats:
         """Return what was done and is held.

@@ -16,10 +16,13 @@ from typing import Final
 from ..errors import ConfigurationError, TierUnavailable
 from ..types import Clock
 
-__all__ = ["Reserve"]
+__all__ = ["ASK_NOW", "MIB", "Reserve"]
 
 MIB: Final = 1024 * 1024
 SMALL: Final = 2048 * MIB
+
+# So many bytes written that the file system is asked again.
+ASK_NOW: Final = 4 * MIB
 
 
 def room(path: str) -> tuple[int, int]:
@@ -54,24 +57,30 @@ class Reserve:
         self._written = 0
         self._refused: str | None = None
 
-    def check(self, written_bytes: int = 0) -> bool:
+    @property
+    def min_free_bytes(self) -> int | None:
+        """Return what was given."""
+        return self._min_free_bytes
+
+    def check(self, written_bytes: int = 0, needed_bytes: int = 0) -> bool:
         """Raise TierUnavailable if a write of so many bytes must not be; return whether it asked.
 
+        needed_bytes: so much must be free in any case.
         Two threads may both ask, or miss each other's bytes: that shifts the next question a bit.
         """
         self._written += written_bytes
         now = self._clock()
         asked_at = self._asked_at
-        asks = asked_at is None or self._written >= 4 * MIB or now - asked_at >= 1.0
+        asks = asked_at is None or self._written >= ASK_NOW or now - asked_at >= 1.0
         if asks:
             self._asked_at = now
             self._written = 0
-            self._refused = self._ask()
+            self._refused = self._ask(needed_bytes)
         if self._refused is not None:
             raise TierUnavailable(self._refused)
         return asks
 
-    def _ask(self) -> str | None:
+    def _ask(self, needed_bytes: int) -> str | None:
         """Return why there is no room, or None."""
         try:
             free, size = self._room(self._path)
@@ -80,6 +89,7 @@ class Reserve:
         least = self._min_free_bytes
         if least is None:
             least = size // 20 if size < SMALL else max(size // 100, 256 * MIB)
+        least = max(least, needed_bytes)
         if free >= least:
             return None
         return (

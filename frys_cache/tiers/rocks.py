@@ -44,7 +44,7 @@ from ..errors import (
     TierUnavailable,
 )
 
-__all__ = ["FAMILIES", "Rocks", "open_rocks", "translate"]
+__all__ = ["FAMILIES", "Rocks", "open_rocks", "stuck_listeners", "translate"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -63,6 +63,13 @@ LONGEST_WAIT: Final = 5.0
 
 # The process that has RocksDB's threads, once there are any.
 _threads_of: int | None = None
+
+# What the log says for ever once a write to it has failed.
+STUCK: Final = "Writer has previous error"
+READS_ONLY: Final = "in read only mode"
+
+# Called with no argument, by any thread, after an error of the disk; they must not raise.
+stuck_listeners: Final[list[Callable[[], Any]]] = []
 
 # How many table files are open at once, well below the usual limit of 1 024 per process.
 OPEN_FILES: Final = 256
@@ -109,7 +116,11 @@ def open_rocks(
         _make_directory(secondary)
     _threads_of = os.getpid()
     kind = Rocks if secondary is None else Secondary
-    return kind(library, lambda: library.Rdict(path, options, families, access), path)
+
+    def opener(access: Any = access) -> Any:
+        return library.Rdict(path, options, families, access)
+
+    return kind(library, opener, path)
 
 
 def _library() -> Any:
@@ -175,10 +186,18 @@ def translate(error: BaseException) -> CacheError:
     if isinstance(error, CacheError):
         return error
     text = str(error)
+    if ("IO error" in text or READS_ONLY in text) and "/LOCK" not in text:
+        for listener in stuck_listeners:
+            listener()
     if type(error).__name__ == "DbClosedError" or "Shutdown in progress" in text:
         return CacheClosed("the persistent tier has been closed")
     if "lock hold by current process" in text or "/LOCK: Resource temporarily" in text:
         return TierLockedError(f"another opener holds the persistent tier ({text})")
+    if STUCK in text or READS_ONLY in text:
+        return TierUnavailable(
+            f"an earlier write has failed, as on a full disk ({text}); the database is opened anew "
+            "within seconds once there is room"
+        )
     if "No space left" in text or "Disk quota exceeded" in text:
         return TierUnavailable(f"no space: {text}")
     if text.startswith("Corruption") or "Corruption:" in text:
@@ -194,33 +213,35 @@ class Rocks:
     get_data: Callable[[bytes], bytes | None]
     put_data: Callable[[bytes, bytes], None]
 
-    def __init__(self, library: Any, opener: Callable[[], Any], path: str) -> None:
+    def __init__(self, library: Any, opener: Callable[..., Any], path: str) -> None:
         """Open a handle of rocksdict; `open_rocks` says how."""
         self.path: Final = path
         self._batch = library.WriteBatch
         self._checkpoint = library.Checkpoint
         self._opener = opener
+        self._reader = lambda: opener(library.AccessType.read_only(False))
         self._door = threading.Condition(threading.RLock())
         self._inside = 0
         self._compacting = 0
         self._handle: Any = None
+        self._away: CacheError | None = None
+        self._reopening = False
         self._views: dict[str, Any] = {}
         self._families: dict[str, Any] = {}
         self._take_handle()
-        self.get_data = self._views["data"].get
-        self.put_data = self._views["data"].put
 
-    def _take_handle(self) -> None:
+    def _take_handle(self, opener: Callable[[], Any] | None = None) -> None:
         """Open the database; what was open before goes with its last reader."""
         try:
-            handle = self._opener()
+            handle = (opener or self._opener)()
             views = {name: handle.get_column_family(name) for name in FAMILIES}
             families = {name: handle.get_column_family_handle(name) for name in FAMILIES}
         except Exception as error:
             raise translate(error) from error
         for one in (handle, *views.values()):
             one.set_loads(_refuse)
-        self._handle, self._views, self._families = handle, views, families
+        self._families, self._views, self._handle = families, views, handle
+        self.get_data, self.put_data = views["data"].get, views["data"].put
 
     def get_data_list(self, keys: list[bytes]) -> list[bytes | None]:
         """Return the values of many keys of "data", None where absent; lets other threads run."""
@@ -251,8 +272,10 @@ class Rocks:
                 else:
                     batch.put(key, value, self._families[family])
             self._open().write(batch)
-        except KeyError:
+        except KeyError as error:
             self._open()
+            if error.args[0] in FAMILIES:
+                raise TierUnavailable(f"{self.path!r} was opened anew meanwhile") from None
             raise
         except Exception as error:
             raise translate(error) from error
@@ -349,6 +372,13 @@ class Rocks:
         except Exception as error:
             raise translate(error) from error
 
+    def sequence(self) -> int:
+        """Return the number of the last change, which grows by 1 with each."""
+        try:
+            return int(self._open().latest_sequence_number())
+        except Exception as error:
+            raise translate(error) from error
+
     def live_bytes(self) -> int:
         """Return the size of all files in the directory, in bytes."""
         total = 0
@@ -367,10 +397,16 @@ class Rocks:
         TierUnavailable or IntegrityError where an earlier background write had failed; the lock is
         released all the same.
         """
+        problem = self._give_up()
+        if problem is not None:
+            raise translate(problem) from problem.with_traceback(None)
+
+    def _give_up(self) -> BaseException | None:
+        """Close the handles, whatever they say; return the first that they said."""
         with self._door:
             handle, self._handle = self._handle, None
             if handle is None:
-                return
+                return None
             views, self._views = list(self._views.values()), {}
             self._families = {}
             problem: BaseException | None = None
@@ -394,8 +430,54 @@ class Rocks:
         self.get_data = self.put_data = _closed
         del handle, one
         views.clear()
-        if problem is not None:
-            raise translate(problem) from problem.with_traceback(None)
+        return None if problem is None else problem.with_traceback(None)
+
+    def _get_late(self, key: bytes) -> bytes | None:
+        """Wait for the handle that is being opened, and get."""
+        return cast(bytes | None, self._view("data").get(key))
+
+    def _put_late(self, key: bytes, value: bytes) -> None:
+        """Wait for the handle that is being opened, and put."""
+        self._view("data").put(key, value)
+
+    def is_stuck(self) -> bool:
+        """Return whether all writes are refused since one has failed."""
+        try:
+            self.write([("meta", b"stuck", None)])
+        except TierUnavailable as error:
+            return any(text in str(error) for text in ("IO error", READS_ONLY))
+        return False
+
+    def reopen(self, renew: Callable[[], Any]) -> None:
+        """Close and open the files, which is all that helps where writes are stuck.
+
+        Other threads wait meanwhile.  renew: called before and after; must take `get_data` and
+        `put_data` anew, for what was lent before is closed.  Raises what the opening raises; then
+        it is open for reading only, until another call succeeds.
+        """
+        with self._door:
+            if self._handle is None and self._away is None:
+                raise CacheClosed("the persistent tier has been closed")
+            self._reopening = True
+            try:
+                self._door.wait_for(lambda: not self._inside, LONGEST_WAIT)
+                self.get_data, self.put_data = self._get_late, self._put_late
+                renew()
+                # What this returns is why it has to be closed.
+                self._give_up()
+                self.get_data, self.put_data = self._get_late, self._put_late
+                try:
+                    self._take_handle()
+                except CacheError as error:
+                    self._away = error.with_traceback(None)
+                    self._take_handle(self._reader)
+                    raise
+                finally:
+                    renew()
+                self._away = None
+            finally:
+                self._reopening = False
+                self._door.notify_all()
 
     def abandon(self) -> None:
         """Forget the database in a forked child, without running any destructor, ever.
@@ -406,6 +488,7 @@ class Rocks:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
         # Another thread of the parent may have held the lock.
         self._door = threading.Condition(threading.RLock())
+        self._reopening, self._away = False, None
         self._handle = None
         self._views = {}
         self._families = {}
@@ -424,6 +507,7 @@ class Rocks:
     def _enter(self) -> None:
         """Begin a call that lets other threads run while it keeps the files open."""
         with self._door:
+            self._door.wait_for(lambda: not self._reopening)
             self._open()
             self._inside += 1
 
@@ -441,13 +525,20 @@ class Rocks:
         except KeyError:
             if self._views:
                 raise
-        raise CacheClosed("the persistent tier has been closed")
+        self._open()
+        return self._views[family]
 
     def _open(self) -> Any:
         """Return the handle of the whole."""
-        if self._handle is None:
+        handle = self._handle
+        if handle is None:
+            with self._door:  # where it is being opened anew, this waits
+                handle = self._handle
+                if handle is None and self._away is not None:
+                    raise type(self._away)(*self._away.args)
+        if handle is None:
             raise CacheClosed("the persistent tier has been closed")
-        return self._handle
+        return handle
 
 
 class Secondary(Rocks):
@@ -459,10 +550,13 @@ class Secondary(Rocks):
     which costs 40 ms; and since handles change, a read goes through a frame of ours.
     """
 
-    def __init__(self, library: Any, opener: Callable[[], Any], path: str) -> None:
+    def __init__(self, library: Any, opener: Callable[..., Any], path: str) -> None:
         """Open a handle of rocksdict that only reads."""
         self._logs = self._logs_now(path)
         super().__init__(library, opener, path)
+
+    def _take_handle(self, opener: Callable[[], Any] | None = None) -> None:
+        super()._take_handle(opener)
         self.get_data = self._get_data
 
     def _get_data(self, key: bytes) -> bytes | None:

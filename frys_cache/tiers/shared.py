@@ -55,7 +55,9 @@ def acquire(
             if tier is not None:
                 tier.users += 1
                 if tier.is_open:
-                    _check_same_bound(tier, max_size_bytes)
+                    _check_same(tier, "max_size_bytes", tier.max_size_bytes, max_size_bytes)
+                    kept = tier.store.min_free_bytes
+                    _check_same(tier, "min_free_bytes", kept, min_free_bytes)
                     store.close()  # the tier has a share of its own
                     return tier
             if store.mode == "secondary":
@@ -67,18 +69,20 @@ def acquire(
         except BaseException:
             store.close()
             raise
+        # A database that is opened anew lends new methods.
+        store.on_renewed(tier._stand_on)
         tier.users = 1
         _tiers[place] = tier
         return tier
 
 
-def _check_same_bound(tier: DiskTier, max_size_bytes: int | None) -> None:
-    if tier.store.mode != "primary" or max_size_bytes == tier.max_size_bytes:
+def _check_same(tier: DiskTier, name: str, kept: int | None, given: int | None) -> None:
+    if tier.store.mode != "primary" or kept == given:
         return
     tier.users -= 1
     raise ConfigurationError(
-        f"max_size_bytes is one bound for all caches of {tier.store.path!r}, which is open with "
-        f"{tier.max_size_bytes}, not {max_size_bytes}"
+        f"{name} is one for all caches of {tier.store.path!r}, which is open with "
+        f"{kept}, not {given}"
     )
 
 

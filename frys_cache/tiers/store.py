@@ -10,6 +10,9 @@ code runs: `rocks` is None, `mode` is "detached", and what was given to `on_deta
 that a tier can put methods that miss in place of those of RocksDB.  What was open is leaked on
 purpose.  The same for a secondary.  At the end of the interpreter, what is still open is closed.
 
+Once a write to the log has failed, as on a full disk, RocksDB refuses all later ones for good, also
+where there is room again.  Then a thread tries to open the database anew, every 6 s at least.
+
 Locks: `_places_lock` guards the table `_places` and is held for that only; `_Place.lock` guards
 what is open at one path, and opening and closing happen under it.  A place's lock comes first.
 `_Database._writing` comes last: one thread at a time writes the sentinel.
@@ -20,6 +23,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import shutil
 import tempfile
@@ -27,23 +31,27 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from ..errors import CacheError, ConfigurationError, TierLockedError
+from ..errors import CacheError, ConfigurationError, TierLockedError, TierUnavailable
 from ..types import Clock
 from . import sentinel
 from .opening import (
     Opened,
     close_primary,
+    copy_to,
     forget_locks,
     open_primary,
     open_secondary,
     resolve,
 )
-from .reserve import Reserve
-from .rocks import Rocks, Secondary
+from .reserve import ASK_NOW, MIB, Reserve
+from .rocks import Rocks, Secondary, stuck_listeners
 
 __all__ = ["Store", "open_store"]
+
+log = logging.getLogger("frys_cache")
 
 OnLocked = Literal["raise", "memory-only", "secondary"]
 OnCorrupt = Literal["quarantine", "raise"]
@@ -52,12 +60,27 @@ Mode = Literal["primary", "secondary", "memory-only", "detached", "closed"]
 # A secondary looks for what the owner wrote at most so often, in seconds.
 CATCH_UP_EVERY: Final = 0.1
 
+# What the directory of a secondary is called, before its process id.
+SCRATCH: Final = "frys-secondary-"
+
+# How soon it is tried to open anew what refuses all writes, in seconds, and how often in the end.
+MEND_EVERY: Final = 1.0
+MEND_AT_LEAST_EVERY: Final = 6.0
+
 
 class _Database:
     """What is open at one path, and for how many openers."""
 
-    def __init__(self, path: str, mode: Mode, opened: Opened | None, scratch: str | None) -> None:
+    def __init__(
+        self,
+        path: str,
+        mode: Mode,
+        opened: Opened | None,
+        scratch: str | None,
+        reserve: Reserve,
+    ) -> None:
         self.path: Final = path
+        self.reserve: Final = reserve
         self.mode: Mode = mode
         self.opened = opened
         self.rocks: Rocks | None = opened.rocks if opened else None
@@ -65,27 +88,52 @@ class _Database:
         self.openers = 0
         self.caught_up_at = float("-inf")
         self.caught_up_with: frozenset[tuple[str, int]] | None = None
-        self.noted: tuple[str, int] = ("", -1)
+        self.noted: object = None
         # Held while the sentinel is written; what closes the files then waits.
         self._writing = threading.Lock()
 
     def note(self) -> None:
-        """Keep in the sentinel how long the MANIFEST is, if it has changed."""
+        """Keep in the sentinel how long the MANIFEST and the logs are, if they have changed."""
         # Another thread that does so already does it as well.
         if self.mode != "primary" or not self._writing.acquire(blocking=False):
             return
         try:
             opened = self.opened
             seen = sentinel.look(self.path)
-            now = seen.manifest, seen.manifest_size
+            now = seen.manifest, seen.manifest_size, seen.logs
             if opened is None or now == self.noted or seen.manifest_size < 0:
                 return
             self.noted = now
             seen.generation = opened.generation
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, CacheError):
+                seen.sequence = opened.rocks.sequence()
                 sentinel.write(self.path, seen)
         finally:
             self._writing.release()
+
+    def mend(self) -> bool:
+        """Open the database anew if it refuses all writes; return whether it is still stuck.
+
+        Only where there is room for what that writes, the tables of the logs.
+        """
+        rocks = self.rocks
+        if rocks is None or self.mode != "primary" or not rocks.is_stuck():
+            return False
+        try:
+            self.reserve.check(ASK_NOW, sum(sentinel.look(self.path).logs.values()) + MIB)
+            rocks.reopen(lambda: self._renew(rocks))
+        except CacheError as error:
+            log.debug("%r cannot be written yet: %s", self.path, error)
+            return True
+        log.warning("%r had refused all writes and was opened anew", self.path)
+        return False
+
+    def _renew(self, rocks: Rocks) -> None:
+        """Have all that borrowed methods of RocksDB borrow them anew."""
+        for store in list(_stores):
+            if store._database is self:
+                for renew in store._live(store._renewers):
+                    renew(rocks)
 
     def close(self) -> None:
         """Close the files; raises what RocksDB says, and they are closed all the same."""
@@ -135,9 +183,11 @@ class Store:
         self._reserve = reserve
         self._clock = clock
         self._listeners: list[Callable[[], Callable[[], Any] | None]] = []
+        self._renewers: list[Callable[[], Callable[[Rocks], Any] | None]] = []
         self._closed = False
         opened = database.opened
         self.path: Final = database.path
+        self.min_free_bytes: Final = reserve.min_free_bytes
         self.quarantined: Final = opened.quarantined if opened else None
         self.damage: Final = opened.damage if opened else None
         self.generation: Final = opened.generation if opened else 0
@@ -161,6 +211,14 @@ class Store:
     def on_detach(self, listener: Callable[[], Any]) -> None:
         """Call a bound method, held weakly, in a child that is forked, once `rocks` is None."""
         self._listeners.append(weakref.WeakMethod(listener))
+
+    def on_renewed(self, listener: Callable[[Rocks], Any]) -> None:
+        """Call a bound method, held weakly, once `rocks` has been opened anew: see `Rocks`."""
+        self._renewers.append(weakref.WeakMethod(listener))
+
+    @staticmethod
+    def _live(references: list[Any]) -> list[Any]:
+        return [listener for one in references if (listener := one()) is not None]
 
     def refresh(self) -> None:
         """See what the owner wrote, if this is a secondary that has not looked for 100 ms.
@@ -187,6 +245,19 @@ class Store:
         """Raise TierUnavailable where the file system has too little room for more writes."""
         if self._reserve.check(written_bytes):
             self._database.note()
+
+    def check_space_now(self) -> None:
+        """Raise TierUnavailable where the file system has too little room at this moment."""
+        self._reserve.check(ASK_NOW)
+
+    def copy_to(self, path: str | os.PathLike[str]) -> None:
+        """Make a copy of the database in the new directory `path`; see `opening.copy_to`."""
+        rocks = self.rocks
+        if rocks is None:
+            raise TierUnavailable(
+                f"cannot make a snapshot at {path!r}: this process has no database"
+            )
+        copy_to(rocks, path, self.generation)
 
     def note(self) -> None:
         """Bring the sentinel up to date, as after a flush."""
@@ -253,17 +324,17 @@ def open_store(
         if database is None:
             try:
                 database = place.primary = _counted(
-                    _Database(real, "primary", open_primary(real, on_corrupt), None)
+                    _Database(real, "primary", open_primary(real, on_corrupt), None, reserve)
                 )
             except TierLockedError:
                 if on_locked == "raise":
                     raise
                 if on_locked == "memory-only":
-                    database = _counted(_Database(real, "memory-only", None, None))
+                    database = _counted(_Database(real, "memory-only", None, None, reserve))
                 else:
                     database = _share(place.secondary)
                     if database is None:
-                        database = place.secondary = _secondary(real)
+                        database = place.secondary = _secondary(real, reserve)
         return Store(database, place, reserve, clock)
 
 
@@ -292,15 +363,30 @@ def _share(database: _Database | None) -> _Database | None:
     return None if database.mode == "closed" else database
 
 
-def _secondary(path: str) -> _Database:
+def _secondary(path: str, reserve: Reserve) -> _Database:
     """Open a database beside its owner, with a directory for what RocksDB must write."""
-    scratch = tempfile.mkdtemp(prefix="frys-secondary-")
+    _remove_leftovers()
+    scratch = tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-")
     try:
         opened = open_secondary(path, scratch)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
-    return _counted(_Database(path, "secondary", opened, scratch))
+    return _counted(_Database(path, "secondary", opened, scratch, reserve))
+
+
+def _remove_leftovers() -> None:
+    """Remove what secondaries of processes that were killed have left, if it is ours."""
+    for left in Path(tempfile.gettempdir()).glob(SCRATCH + "*"):
+        pid = left.name.removeprefix(SCRATCH).partition("-")[0]
+        try:
+            if left.is_symlink() or left.stat().st_uid != os.getuid():
+                continue
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except (OSError, ValueError, OverflowError):  # another's, or no number
+            continue
 
 
 def _databases() -> list[_Database]:
@@ -315,6 +401,7 @@ def _databases() -> list[_Database]:
 
 def _close_all() -> None:
     """Close everything at the end of the interpreter, while threads still run."""
+    _mender.end()
     for place in list(_places.values()):
         with place.lock:
             for database in (place.primary, place.secondary):
@@ -326,7 +413,8 @@ def _close_all() -> None:
 
 def _detach_all() -> None:
     """Leave everything to the parent, in a child that was just forked: there is one thread."""
-    global _places_lock
+    global _places_lock, _mender
+    _mender = _Mender()
     stores = list(_stores)
     _places_lock = threading.Lock()
     forget_locks()
@@ -336,11 +424,55 @@ def _detach_all() -> None:
         place.lock = threading.RLock()
         place.primary = place.secondary = None
     for store in stores:
-        for reference in store._listeners:
-            listener = reference()
-            if listener is not None:
-                listener()
+        for listener in store._live(store._listeners):
+            listener()
 
 
+class _Mender:
+    """One thread that opens anew what is stuck, while there is any; it begins when it is told."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._told = self._ended = False
+
+    def tell(self) -> None:
+        """Begin, if that has not been done; from any thread and under any lock."""
+        # Whoever has the lock begins or goes on after it.
+        self._told = True
+        if self._ended or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="frys-mend", daemon=True)
+                self._thread.start()
+        except RuntimeError:  # no thread can be started now; the next failing write tries again
+            self._thread = None
+        finally:
+            self._lock.release()
+
+    def end(self) -> None:
+        """Begin nothing any more."""
+        self._ended = True
+
+    def _run(self) -> None:
+        delay = MEND_EVERY
+        while not self._ended:
+            time.sleep(delay)
+            delay = min(delay * 2, MEND_AT_LEAST_EVERY)
+            self._told = False
+            stuck = False
+            for place in list(_places.values()):
+                with place.lock:
+                    if place.primary is not None and not self._ended:
+                        stuck = place.primary.mend() or stuck
+            with self._lock:
+                if not stuck and not self._told:
+                    self._thread = None
+                    return
+
+
+_mender = _Mender()
+stuck_listeners.append(lambda: _mender.tell())
 atexit.register(_close_all)
 os.register_at_fork(after_in_child=_detach_all)

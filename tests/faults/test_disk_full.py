@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import rocksdict  # noqa: F401 - the cache cannot do without it
 import zstandard  # noqa: F401
+from child import run
 
 from frys_cache import FrysCache, TierUnavailable
 from frys_cache.tiers.persistent import PersistentCache
@@ -39,6 +40,13 @@ class Disk:
             with contextlib.suppress(FileNotFoundError):
                 used += path.stat().st_size
         return max(0, self.size - used)
+
+    def free_now(self):
+        """Return what is free, measured."""
+        if not self.mounted:
+            return self.free()
+        found = os.statvfs(self.path)
+        return found.f_bavail * found.f_frsize
 
     def grow(self):
         """Make room where nothing can be removed."""
@@ -180,3 +188,90 @@ def test_full_disk_below_memory_shows_no_old_value(disk):
         disk_cache.close()
     with disk.open() as disk_cache:
         assert disk_cache["k"] == "new"
+
+
+def test_flush_on_a_full_disk_is_refused_before_the_database_is_touched(disk):
+    """Catch a flush that fails inside of RocksDB, which then refuses all writes for good."""
+    ballast = disk.path / "ballast"
+    with disk.open(min_free_bytes=8 * MIB) as cache:
+        cache["a"] = 1
+        cache.flush()
+        ballast.write_bytes(b"\0" * (disk.free_now() - 4 * MIB))
+        with pytest.raises(TierUnavailable, match="must stay free"):
+            cache.flush()
+        ballast.unlink()
+        cache.flush()
+        assert resumed(lambda: cache.put("b", 2))
+
+
+@pytest.mark.parametrize("options", [{}, {"max_size_bytes": 40 * MIB}])
+def test_log_that_could_not_be_written_is_opened_anew_when_there_is_room(disk, options):
+    """Catch a cache that refuses all writes for good once one write to its log has failed."""
+    ballast = disk.path / "ballast"
+    # The log meets the end of the disk before the first table is written.
+    ballast.write_bytes(b"\0" * (24 * MIB))
+    cache = disk.open(min_free_bytes=1, **options)
+    value = os.urandom(60_000)
+    kept = fill(cache, value)
+    if disk.mounted:
+        for act in (lambda: cache.tier.rocks.flush_wal(), lambda: cache.put("x", value)):
+            with pytest.raises(TierUnavailable, match="opened anew within seconds"):
+                act()
+        assert all(cache[n] == value for n in kept[::10])
+    ballast.unlink()
+    disk.grow()
+    assert resumed(lambda: cache.put("after", value))
+    assert cache["after"] == value
+    assert all(cache[n] == value for n in kept)
+    assert len(cache) == len(kept) + 1
+    cache.flush()
+    cache.close()
+    with disk.open(on_corrupt="raise", **options) as cache:
+        assert cache["after"] == value
+        assert all(cache[n] == value for n in kept)
+
+
+STUCK = """
+    import resource, signal, sys, threading, time
+    from frys_cache import TierUnavailable
+    from frys_cache.tiers.persistent import PersistentCache
+    cache = PersistentCache(sys.argv[1], compression=False)
+    for n in range(200):
+        cache[n] = b"x" * 1000
+    no_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, no_limit[1]))
+    kept = 200
+    try:
+        while True:
+            cache[kept] = b"x" * 1000
+            kept += 1
+    except TierUnavailable:
+        pass
+    wrong = []
+    def read():
+        while True:
+            for n in range(kept):
+                try:
+                    if cache[n] != b"x" * 1000 or cache.get_many([n]) != [b"x" * 1000]:
+                        wrong.append(n)
+                except Exception as error:
+                    wrong.append(repr(error))
+    threading.Thread(target=read, daemon=True).start()
+    time.sleep(1.5)
+    resource.setrlimit(resource.RLIMIT_FSIZE, no_limit)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            cache["after"] = 1
+            break
+        except TierUnavailable:
+            time.sleep(0.05)
+    print(cache["after"], len(cache) == kept + 1, wrong[:3])
+"""
+
+
+def test_log_that_failed_for_another_reason_is_opened_anew_beside_readers(tmp_path):
+    """Catch readers that are told the cache is closed while its files are opened anew."""
+    done = run(STUCK, tmp_path / "db")
+    assert (done.returncode, done.stdout.strip()) == (0, "1 True []"), done.stderr
+    assert "was opened anew" in done.stderr
