@@ -435,7 +435,7 @@ def stored_size(value: bytes, contexts: Contexts) -> int:
 def check_level(level: object) -> int:
     """Return a level, checked."""
     if not isinstance(level, int) or isinstance(level, bool):
-        raise TypeError(f"compression level must be an int, not {type(level).__name__}")
+        raise TypeError(f"compression_level must be an int, not {level!r}")
     if not 1 <= level <= 22:
-        raise ConfigurationError(f"compression level {level}: must be 1 to 22")
+        raise ConfigurationError(f"compression_level must be from 1 to 22, not {level}")
     return level
