@@ -7,11 +7,11 @@ counted anew at opening, in slices.
 
 Victims go in the order of insertion.  The family "order" has that order on disk, a key of 8 bytes
 of position and the key of the entry, changed in one batch with the record: constant memory, however
-many entries there are.  The position is the version, and the value of a place is the version and
-the size.  A hit sets a bit in a hashed map; an entry whose bit is set when its turn comes is spared
-once and gets a place at the end, under which it is only found: it may be gone by then, or have
-another version.  Bits are shared by keys that collide, which spares some entries by mistake; there
-are always 128 KiB of them.
+many entries there are.  The position is the version, and the value of a place is the version, the
+size and, if there is one, the expiry.  A hit sets a bit in a hashed map; an entry whose bit is set
+when its turn comes is spared once and gets a place at the end, under which it is only found: it may
+be gone by then, or have another version.  Bits are shared by keys that collide, which spares some
+entries by mistake; there are always 128 KiB of them.
 
 An interrupt inside of a change, or a handler or destructor that changes what the change has read,
 may leave the count wrong.  Both are noticed, and it is counted anew before the next eviction, by
@@ -32,7 +32,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from frys_cache.errors import CacheClosed, CacheError, IntegrityError, ValueTooLarge
-from frys_cache.tiers.base import head_of, version_of
+from frys_cache.tiers.base import head_of, traces_of, version_of
 from frys_cache.tiers.disk import COUNT, MOST_BYTES, SLICE, DiskTier
 from frys_cache.tiers.rocks import translate
 from frys_cache.tiers.store import Store
@@ -47,6 +47,12 @@ _BITS: Final = 1 << 20
 # Where every key is hit all the time, after so many spared ones the next goes all the same.
 _SPARED: Final = 4 * _BATCH
 _SLACK: Final = 32 << 20
+
+
+def _said_of(record: bytes) -> bytes:
+    """Return the value of a place in the order."""
+    version, size, expires = traces_of(record)
+    return version + size.to_bytes(8, "big") + (expires.to_bytes(8, "big") if expires else b"")
 
 
 class _Marks:
@@ -193,7 +199,7 @@ class BoundedTier(DiskTier):
                     return
                 self._forget_locked(
                     {
-                        key: (version_of(record), len(record))
+                        key: traces_of(record)
                         for key, record in found
                         if head_of(record)[0] <= version
                     }
@@ -220,11 +226,10 @@ class BoundedTier(DiskTier):
             entry += 1
             changed = version_of(new)
             place = changed + key
-            changes.append(("order", place, changed + len(new).to_bytes(8, "big")))
+            changes.append(("order", place, _said_of(new)))
             if place < self._first:  # an old record of another tier
                 self._first = place
-        if expires_ms:
-            changes.append(self._index_locked(key, expires_ms))
+        changes += self._index_locked(key, found, expires_ms)
         if size > 0 and self.total + size > self.max_size_bytes:
             return False
         self._changes += 1
@@ -247,12 +252,14 @@ class BoundedTier(DiskTier):
             self._uncertain = True
             raise
 
-    def _forget_locked(self, gone: dict[bytes, tuple[bytes, int]]) -> None:
-        """Delete keys, whose records have these bytes of version and these sizes."""
+    def _forget_locked(self, gone: dict[bytes, tuple[bytes, int, int]]) -> None:
+        """Delete keys, whose records have left these traces."""
         changes: list[tuple[str, bytes, bytes | None]] = []
         size = 0
-        for key, (version, length) in gone.items():
+        for key, (version, length, expires) in gone.items():
             size += len(key) + length
+            if expires:
+                changes.append(("expiry", expires.to_bytes(8, "big") + key, None))
             changes.append(("data", key, None))
             changes.append(("order", version + key, None))
         self._changes += 1
@@ -314,7 +321,9 @@ class BoundedTier(DiskTier):
                 end = self.versions.next().to_bytes(8, "big")
                 changes.append(("order", end + key, value))
                 continue
-            size += len(key) + int.from_bytes(value[8:], "big")
+            size += len(key) + int.from_bytes(value[8:16], "big")
+            if len(value) > 16:
+                changes.append(("expiry", value[16:] + key, None))
             evicted += 1
             changes.append(("data", key, None))
         if changes:
@@ -338,11 +347,6 @@ class BoundedTier(DiskTier):
             self.compact()
             self._settled = self.rocks.live_bytes()
         return True
-
-    def compact(self) -> None:
-        """Give the space of what was removed back to the disk."""
-        self.rocks.flush()
-        self.rocks.compact()
 
     # --- opening and closing ---------------------------------------------------------------------
 
@@ -372,7 +376,7 @@ class BoundedTier(DiskTier):
             places: list[tuple[str, bytes, bytes | None]] = []
             for key, record in found:
                 version = version_of(record)
-                places.append(("order", version + key, version + len(record).to_bytes(8, "big")))
+                places.append(("order", version + key, _said_of(record)))
                 self.total += len(key) + len(record)
             self.rocks.write(places)
             self.count += len(found)
