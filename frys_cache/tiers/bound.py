@@ -33,7 +33,7 @@ from typing import Any, Final
 
 from frys_cache.errors import CacheClosed, CacheError, IntegrityError, ValueTooLarge
 from frys_cache.tiers.base import head_of, traces_of, version_of
-from frys_cache.tiers.disk import COUNT, MOST_BYTES, SLICE, DiskTier
+from frys_cache.tiers.disk import COUNT, MOST_BYTES, SLICE, DiskTier, newest_of
 from frys_cache.tiers.rocks import translate
 from frys_cache.tiers.store import Store
 from frys_cache.tiers.stripes import STRIPES
@@ -157,10 +157,38 @@ class BoundedTier(DiskTier):
             self._make_room(key, record)
 
     def write(self, records: list[tuple[bytes, bytes]]) -> list[bytes]:
-        """Store (key, record) pairs, one by one; an older version never replaces a newer one."""
-        for key, record in records:
-            self._check_fits(key, record)
-        return [k for k, record in records if not self.put_one(k, record, *head_of(record))]
+        """Store (key, record) pairs in one batch; an older version never replaces a newer one.
+
+        Returns the keys that were refused as late.  Room is made for all of them first; raises
+        ValueTooLarge, before anything has changed, where they cannot be within the bound together.
+        """
+        newest = newest_of(records)
+        need = sum(len(key) + len(record) for key, record in newest.items())
+        if need > self.max_size_bytes:
+            raise ValueTooLarge(need, self.max_size_bytes)
+        self._budget -= need
+        if self._budget < 0:
+            self._ask_space()
+        while True:
+            with self._lock:
+                before = self._changes
+                batch = dict(newest)
+                late = self._sift_locked(batch)
+                changes: list[tuple[str, bytes, bytes | None]] = []
+                size = entries = 0
+                for key, record in batch.items():
+                    planned, more, entry = self._plan_locked(
+                        key, self._peek(key), record, head_of(record)[1]
+                    )
+                    changes += planned
+                    size += more
+                    entries += entry
+                if size <= 0 or self.total + size <= self.max_size_bytes:
+                    self._changes += 1
+                    self._commit_locked(changes, size, entries)
+                    self._check_alone_locked(before)
+                    return late
+            self._make_room_for(size)
 
     def swap(
         self, key: bytes, old: bytes | None, new: bytes | None, version: int, expires_ms: int
@@ -215,6 +243,17 @@ class BoundedTier(DiskTier):
         self, key: bytes, found: bytes | None, new: bytes | None, expires_ms: int
     ) -> bool:
         """Put `new` in the place of `found`, in one batch, if there is room."""
+        changes, size, entry = self._plan_locked(key, found, new, expires_ms)
+        if size > 0 and self.total + size > self.max_size_bytes:
+            return False
+        self._changes += 1
+        self._commit_locked(changes, size, entry)
+        return True
+
+    def _plan_locked(
+        self, key: bytes, found: bytes | None, new: bytes | None, expires_ms: int
+    ) -> tuple[list[tuple[str, bytes, bytes | None]], int, int]:
+        """Return what changes, by how many bytes and by how many entries."""
         changes: list[tuple[str, bytes, bytes | None]] = [("data", key, new)]
         size = entry = 0
         if found is not None:
@@ -230,11 +269,7 @@ class BoundedTier(DiskTier):
             if place < self._first:  # an old record of another tier
                 self._first = place
         changes += self._index_locked(key, found, expires_ms)
-        if size > 0 and self.total + size > self.max_size_bytes:
-            return False
-        self._changes += 1
-        self._commit_locked(changes, size, entry)
-        return True
+        return changes, size, entry
 
     def _commit_locked(
         self, changes: list[tuple[str, bytes, bytes | None]], size: int, entries: int
@@ -270,7 +305,9 @@ class BoundedTier(DiskTier):
     def _make_room(self, key: bytes, record: bytes | None) -> None:
         """Evict until a record fits, at least for a moment."""
         assert record is not None
-        need = len(key) + len(record)
+        self._make_room_for(len(key) + len(record))
+
+    def _make_room_for(self, need: int) -> None:
         goal = min(self.max_size_bytes * 95 // 100, self.max_size_bytes - need)
         while self.total + need > self.max_size_bytes and self.evict(goal):
             pass
