@@ -292,3 +292,26 @@ def test_directory_shrinks_with_the_bound(tmp_path):
     tier.compact()
     assert tier.size_on_disk() <= (16 << 20) * 1.3
     tier.close()
+
+
+def test_batch_is_whole_or_refused_before_anything_changed(tmp_path):
+    """Catch a batch of which the last ones push out the first."""
+    tier = opened(tmp_path, 10_000)
+    for n in range(200):
+        put(tier, b"old%d" % n)
+    kept = set(tier.scan())
+    version = tier.versions.next()
+    batch = [(b"%03d" % n, make_record(b"x" * 177, version)) for n in range(51)]
+    with pytest.raises(ValueTooLarge) as caught:
+        tier.write(batch)
+    assert (caught.value.size, caught.value.max_size) == (51 * 200, 10_000)
+    assert set(tier.scan()) == kept
+    assert tier.write(batch[:50]) == []
+    assert list(tier.scan()) == [key for key, _ in batch[:50]]
+    assert recounted(tier) == (tier.count, tier.total) == (50, 10_000)
+    version = tier.versions.next()
+    again = [(b"%03d" % n, make_record(b"y" * 157, version)) for n in range(30, 80)]
+    assert tier.write(again) == []
+    assert {key for key, _ in again} <= set(tier.scan())
+    assert recounted(tier) == (tier.count, tier.total)
+    tier.close()

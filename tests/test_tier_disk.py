@@ -84,7 +84,7 @@ class TestDiskTier(TierContract):
             tier.write([(key, make_record(b"x", 1, end))])
             tier.write([(key, record)])
         self.now_ms = end
-        assert tier.sweep() == 2
+        assert tier.sweep() == 1  # the other entry went with the record
         assert list(tier.scan()) == [b"ever", b"longer"]
         assert tier.expirations == 0
 

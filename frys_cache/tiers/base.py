@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import Protocol
 
-__all__ = ["HEAD_SIZE", "Tier", "head_of", "version_of"]
+__all__ = ["HEAD_SIZE", "Tier", "after", "head_of", "traces_of", "version_of"]
 
 HEAD_SIZE = 20
 _numbers = struct.Struct(">QQ").unpack_from
@@ -80,6 +80,11 @@ def head_of(record: bytes) -> tuple[int, int]:
 def version_of(record: bytes) -> bytes:
     """Return the 8 bytes of the version of a record; zeros for what is too short to be one."""
     return record[4:12].ljust(8, b"\0")
+
+
+def traces_of(record: bytes) -> tuple[bytes, int, int]:
+    """Return what a record has left elsewhere: bytes of its version, its size, its expiry."""
+    return version_of(record), len(record), head_of(record)[1]
 
 
 def after(prefix: bytes) -> bytes | None:

@@ -7,11 +7,11 @@ counted anew at opening, in slices.
 
 Victims go in the order of insertion.  The family "order" has that order on disk, a key of 8 bytes
 of position and the key of the entry, changed in one batch with the record: constant memory, however
-many entries there are.  The position is the version, and the value of a place is the version and
-the size.  A hit sets a bit in a hashed map; an entry whose bit is set when its turn comes is spared
-once and gets a place at the end, under which it is only found: it may be gone by then, or have
-another version.  Bits are shared by keys that collide, which spares some entries by mistake; there
-are always 128 KiB of them.
+many entries there are.  The position is the version, and the value of a place is the version, the
+size and, if there is one, the expiry.  A hit sets a bit in a hashed map; an entry whose bit is set
+when its turn comes is spared once and gets a place at the end, under which it is only found: it may
+be gone by then, or have another version.  Bits are shared by keys that collide, which spares some
+entries by mistake; there are always 128 KiB of them.
 
 An interrupt inside of a change, or a handler or destructor that changes what the change has read,
 may leave the count wrong.  Both are noticed, and it is counted anew before the next eviction, by
@@ -32,8 +32,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from frys_cache.errors import CacheClosed, CacheError, IntegrityError, ValueTooLarge
-from frys_cache.tiers.base import head_of, version_of
-from frys_cache.tiers.disk import COUNT, MOST_BYTES, SLICE, DiskTier
+from frys_cache.tiers.base import head_of, traces_of, version_of
+from frys_cache.tiers.disk import COUNT, MOST_BYTES, SLICE, DiskTier, newest_of
 from frys_cache.tiers.rocks import translate
 from frys_cache.tiers.store import Store
 from frys_cache.tiers.stripes import STRIPES
@@ -47,6 +47,12 @@ _BITS: Final = 1 << 20
 # Where every key is hit all the time, after so many spared ones the next goes all the same.
 _SPARED: Final = 4 * _BATCH
 _SLACK: Final = 32 << 20
+
+
+def _said_of(record: bytes) -> bytes:
+    """Return the value of a place in the order."""
+    version, size, expires = traces_of(record)
+    return version + size.to_bytes(8, "big") + (expires.to_bytes(8, "big") if expires else b"")
 
 
 class _Marks:
@@ -151,10 +157,38 @@ class BoundedTier(DiskTier):
             self._make_room(key, record)
 
     def write(self, records: list[tuple[bytes, bytes]]) -> list[bytes]:
-        """Store (key, record) pairs, one by one; an older version never replaces a newer one."""
-        for key, record in records:
-            self._check_fits(key, record)
-        return [k for k, record in records if not self.put_one(k, record, *head_of(record))]
+        """Store (key, record) pairs in one batch; an older version never replaces a newer one.
+
+        Returns the keys that were refused as late.  Room is made for all of them first; raises
+        ValueTooLarge, before anything has changed, where they cannot be within the bound together.
+        """
+        newest = newest_of(records)
+        need = sum(len(key) + len(record) for key, record in newest.items())
+        if need > self.max_size_bytes:
+            raise ValueTooLarge(need, self.max_size_bytes)
+        self._budget -= need
+        if self._budget < 0:
+            self._ask_space()
+        while True:
+            with self._lock:
+                before = self._changes
+                batch = dict(newest)
+                late = self._sift_locked(batch)
+                changes: list[tuple[str, bytes, bytes | None]] = []
+                size = entries = 0
+                for key, record in batch.items():
+                    planned, more, entry = self._plan_locked(
+                        key, self._peek(key), record, head_of(record)[1]
+                    )
+                    changes += planned
+                    size += more
+                    entries += entry
+                if size <= 0 or self.total + size <= self.max_size_bytes:
+                    self._changes += 1
+                    self._commit_locked(changes, size, entries)
+                    self._check_alone_locked(before)
+                    return late
+            self._make_room_for(size)
 
     def swap(
         self, key: bytes, old: bytes | None, new: bytes | None, version: int, expires_ms: int
@@ -193,7 +227,7 @@ class BoundedTier(DiskTier):
                     return
                 self._forget_locked(
                     {
-                        key: (version_of(record), len(record))
+                        key: traces_of(record)
                         for key, record in found
                         if head_of(record)[0] <= version
                     }
@@ -209,6 +243,17 @@ class BoundedTier(DiskTier):
         self, key: bytes, found: bytes | None, new: bytes | None, expires_ms: int
     ) -> bool:
         """Put `new` in the place of `found`, in one batch, if there is room."""
+        changes, size, entry = self._plan_locked(key, found, new, expires_ms)
+        if size > 0 and self.total + size > self.max_size_bytes:
+            return False
+        self._changes += 1
+        self._commit_locked(changes, size, entry)
+        return True
+
+    def _plan_locked(
+        self, key: bytes, found: bytes | None, new: bytes | None, expires_ms: int
+    ) -> tuple[list[tuple[str, bytes, bytes | None]], int, int]:
+        """Return what changes, by how many bytes and by how many entries."""
         changes: list[tuple[str, bytes, bytes | None]] = [("data", key, new)]
         size = entry = 0
         if found is not None:
@@ -220,16 +265,11 @@ class BoundedTier(DiskTier):
             entry += 1
             changed = version_of(new)
             place = changed + key
-            changes.append(("order", place, changed + len(new).to_bytes(8, "big")))
+            changes.append(("order", place, _said_of(new)))
             if place < self._first:  # an old record of another tier
                 self._first = place
-        if expires_ms:
-            changes.append(self._index_locked(key, expires_ms))
-        if size > 0 and self.total + size > self.max_size_bytes:
-            return False
-        self._changes += 1
-        self._commit_locked(changes, size, entry)
-        return True
+        changes += self._index_locked(key, found, expires_ms)
+        return changes, size, entry
 
     def _commit_locked(
         self, changes: list[tuple[str, bytes, bytes | None]], size: int, entries: int
@@ -247,12 +287,14 @@ class BoundedTier(DiskTier):
             self._uncertain = True
             raise
 
-    def _forget_locked(self, gone: dict[bytes, tuple[bytes, int]]) -> None:
-        """Delete keys, whose records have these bytes of version and these sizes."""
+    def _forget_locked(self, gone: dict[bytes, tuple[bytes, int, int]]) -> None:
+        """Delete keys, whose records have left these traces."""
         changes: list[tuple[str, bytes, bytes | None]] = []
         size = 0
-        for key, (version, length) in gone.items():
+        for key, (version, length, expires) in gone.items():
             size += len(key) + length
+            if expires:
+                changes.append(("expiry", expires.to_bytes(8, "big") + key, None))
             changes.append(("data", key, None))
             changes.append(("order", version + key, None))
         self._changes += 1
@@ -263,7 +305,9 @@ class BoundedTier(DiskTier):
     def _make_room(self, key: bytes, record: bytes | None) -> None:
         """Evict until a record fits, at least for a moment."""
         assert record is not None
-        need = len(key) + len(record)
+        self._make_room_for(len(key) + len(record))
+
+    def _make_room_for(self, need: int) -> None:
         goal = min(self.max_size_bytes * 95 // 100, self.max_size_bytes - need)
         while self.total + need > self.max_size_bytes and self.evict(goal):
             pass
@@ -314,7 +358,9 @@ class BoundedTier(DiskTier):
                 end = self.versions.next().to_bytes(8, "big")
                 changes.append(("order", end + key, value))
                 continue
-            size += len(key) + int.from_bytes(value[8:], "big")
+            size += len(key) + int.from_bytes(value[8:16], "big")
+            if len(value) > 16:
+                changes.append(("expiry", value[16:] + key, None))
             evicted += 1
             changes.append(("data", key, None))
         if changes:
@@ -338,11 +384,6 @@ class BoundedTier(DiskTier):
             self.compact()
             self._settled = self.rocks.live_bytes()
         return True
-
-    def compact(self) -> None:
-        """Give the space of what was removed back to the disk."""
-        self.rocks.flush()
-        self.rocks.compact()
 
     # --- opening and closing ---------------------------------------------------------------------
 
@@ -372,7 +413,7 @@ class BoundedTier(DiskTier):
             places: list[tuple[str, bytes, bytes | None]] = []
             for key, record in found:
                 version = version_of(record)
-                places.append(("order", version + key, version + len(record).to_bytes(8, "big")))
+                places.append(("order", version + key, _said_of(record)))
                 self.total += len(key) + len(record)
             self.rocks.write(places)
             self.count += len(found)

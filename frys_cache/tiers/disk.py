@@ -4,8 +4,9 @@ One tier stands on one open database and is shared by all caches of that path; t
 prefixes of the keys.  A read is RocksDB's own `get`, lent out as `fetch`: no frame of ours.  A
 write without an expiry is RocksDB's own `put` under the lock of the tier (see stripes.py); with
 one, a batch that also adds to the index of expiries: 8 bytes of milliseconds, then the key.  The
-entry of an overwritten record stays in the index until its time comes and the sweep finds that the
-record has become another.
+entry of an overwritten record goes with it where the old record is read anyway, and where the new
+one has an expiry, too, so there are no more of them than keys that ever had one.  Elsewhere it
+stays until its time comes and the sweep finds that the record has become another.
 
 Expiry is judged when a record is read, so it is exact however late the sweep is.
 
@@ -21,7 +22,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from frys_cache.errors import CacheError, IntegrityError
-from frys_cache.tiers.base import after, head_of, version_of
+from frys_cache.tiers.base import after, head_of, traces_of
 from frys_cache.tiers.closed import CLOSED
 from frys_cache.tiers.nothing import NoRocks
 from frys_cache.tiers.rocks import translate
@@ -182,7 +183,7 @@ class DiskTier:
                 elif self._is_late_locked(key, version, self._peek(key)):
                     return False
                 if expires_ms:
-                    self._change_locked(key, None, record, expires_ms)
+                    self._change_locked(key, self._peek(key), record, expires_ms)
                 else:
                     self._put(key, record)
             except Exception as error:
@@ -208,7 +209,7 @@ class DiskTier:
                 changes.append(("data", key, record))
                 expires = head_of(record)[1]
                 if expires:
-                    changes.append(self._index_locked(key, expires))
+                    changes += self._index_locked(key, self._peek(key), expires)
             self.rocks.write(changes)
         return late
 
@@ -268,7 +269,7 @@ class DiskTier:
             buried = version or self.versions.next()
             for key in keys:
                 self._stripes[hash(key) & _MASK].bury_locked(key, buried)
-            gone: dict[bytes, tuple[bytes, int]] = {}
+            gone: dict[bytes, tuple[bytes, int, int]] = {}
             answers = []
             for key in keys:
                 # One at a time: a batch of large records would be in memory all at once.
@@ -277,7 +278,7 @@ class DiskTier:
                     answers.append(False)
                     continue
                 answers.append(self._live(record) is not None)
-                gone[key] = version_of(record), len(record)
+                gone[key] = traces_of(record)
             if gone:
                 self._forget_locked(gone)
         return answers
@@ -294,7 +295,7 @@ class DiskTier:
             return found
         if not self._clears.last_locked(key):  # too short to have a version
             return found
-        self._forget_locked({key: (version_of(found), len(found))})
+        self._forget_locked({key: traces_of(found)})
         return None
 
     def _peek(self, key: bytes) -> bytes | None:
@@ -324,14 +325,17 @@ class DiskTier:
     ) -> bool:
         """Put `new` in the place of `found`, in one batch.  False: there is no room."""
         changes: list[tuple[str, bytes, bytes | None]] = [("data", key, new)]
-        if expires_ms:
-            changes.append(self._index_locked(key, expires_ms))
+        changes += self._index_locked(key, found, expires_ms)
         self.rocks.write(changes)
         return True
 
-    def _forget_locked(self, gone: dict[bytes, tuple[bytes, int]]) -> None:
-        """Delete keys, whose records have these bytes of version and these sizes."""
-        self.rocks.write([("data", key, None) for key in gone])
+    def _forget_locked(self, gone: dict[bytes, tuple[bytes, int, int]]) -> None:
+        """Delete keys, whose records have left these traces."""
+        changes: list[tuple[str, bytes, bytes | None]] = [("data", key, None) for key in gone]
+        for key, (_, _, expires) in gone.items():
+            if expires:
+                changes.append(("expiry", expires.to_bytes(8, "big") + key, None))
+        self.rocks.write(changes)
 
     def _make_room(self, key: bytes, record: bytes | None) -> None:
         """Have space for a record: without a bound there always is."""
@@ -383,7 +387,7 @@ class DiskTier:
                 record = self._peek(key)
                 # It may have been rewritten since, with another expiry or none.
                 if record is not None and 0 < head_of(record)[1] <= now:
-                    gone[key] = version_of(record), len(record)
+                    gone[key] = traces_of(record)
             if gone:
                 self._forget_locked(gone)
                 self.expirations += len(gone)
@@ -398,18 +402,27 @@ class DiskTier:
             pass
         return bool(self.rocks.keys("expiry", self._swept, None, 1))
 
-    def _index_locked(self, key: bytes, expires_ms: int) -> tuple[str, bytes, bytes]:
-        """Return the change that adds to the index of expiries."""
-        entry = expires_ms.to_bytes(8, "big") + key
-        if entry < self._swept:
-            self._swept = entry
-        self.sweeper.need()
-        return "expiry", entry, b""
+    def _index_locked(
+        self, key: bytes, found: bytes | None, expires_ms: int
+    ) -> list[tuple[str, bytes, bytes | None]]:
+        """Return what changes in the index of expiries, if `found` is replaced."""
+        changes: list[tuple[str, bytes, bytes | None]] = []
+        old = 0 if found is None else head_of(found)[1]
+        if old and old != expires_ms:
+            changes.append(("expiry", old.to_bytes(8, "big") + key, None))
+        if expires_ms:
+            entry = expires_ms.to_bytes(8, "big") + key
+            if entry < self._swept:
+                self._swept = entry
+            self.sweeper.need()
+            changes.append(("expiry", entry, b""))
+        return changes
 
     # --- the end ---------------------------------------------------------------------------------
 
     def compact(self) -> None:
         """Give the space of what was removed back to the disk."""
+        self.rocks.flush()
         self.rocks.compact()
 
     def size_on_disk(self) -> int:
