@@ -256,7 +256,7 @@ def test_ttl_that_cannot_be_is_refused(cache, tmp_path, ttl):
         ({"ttl": True}, TypeError, "ttl must be seconds"),
         ({"compression": 1}, TypeError, "compression must be a bool"),
         ({"compression_level": 0}, ConfigurationError, "1 to 22"),
-        ({"compression_level": "3"}, TypeError, "compression level"),
+        ({"compression_level": "3"}, TypeError, "compression_level"),
         ({"max_size_bytes": 0}, ConfigurationError, "max_size_bytes must be at least 1"),
         ({"max_size_bytes": 1.5}, TypeError, "max_size_bytes must be None or an int"),
         ({"serializer": object()}, TypeError, "serializer must be"),
@@ -377,7 +377,7 @@ def test_bound_is_one_for_all_caches_of_a_path(tmp_path):
     path = tmp_path / "db"
     with PersistentCache(path, max_size_bytes=1 << 20) as cache:
         for other in (None, 1 << 21):
-            with pytest.raises(ConfigurationError, match="max_size_bytes is one bound"):
+            with pytest.raises(ConfigurationError, match="max_size_bytes is one for all"):
                 PersistentCache(path, namespace="other", max_size_bytes=other)
         with PersistentCache(path, namespace="other", max_size_bytes=1 << 20) as other:
             other["a"] = 1

@@ -36,6 +36,7 @@ from frys_cache.tiers.arguments import (
     check_bool,
     check_bytes,
     check_choice,
+    check_int,
     milliseconds,
     pairs,
     shown,
@@ -163,8 +164,7 @@ class PersistentCache(Whole, Changes[K, V]):
         # What the codec refuses, it refuses before a file is touched.
         limits: Any = {"max_key_size": max_key_size, "max_value_size": max_value_size}
         Codec(namespace=namespace, serializer=serializer, **limits)
-        if not isinstance(compression_level, int) or isinstance(compression_level, bool):
-            raise TypeError(f"compression_level must be an int, not {shown(compression_level)}")
+        check_int("compression_level", compression_level)
         check_level(compression_level)
         if compression:
             Compressor(compression_level)
