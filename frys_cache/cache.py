@@ -214,17 +214,18 @@ class FrysCache(_Home[K, V]):
             tiers=MappingProxyType({**memory.tiers, **tiers}),
         )
 
-    def flush(self) -> None:
+    def flush(self, timeout: float | None = None) -> None:
         """Wait until everything stored so far outlives a power cut.
 
-        Without it, all that was stored outlives the process, however that ends.  Raises
+        Without it, all that was stored outlives the process, however that ends.  timeout: seconds,
+        or None to wait as long as it takes; `CacheTimeout` when they are over.  Raises
         `TierUnavailable` where the disk fails.
 
         >>> FrysCache(10).flush()
         """
         manager = self.manager
         if manager is not None:
-            manager.flush()
+            manager.flush(timeout)
 
     def close(self) -> None:
         """Empty memory, give back what lies below, and refuse all further work.

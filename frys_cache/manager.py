@@ -129,14 +129,14 @@ class CacheManager(Decisions):
             NAME: TierStats(self.hits, self.misses, own.entries, own.total_size),
         }
 
-    def flush(self) -> None:
+    def flush(self, timeout: float | None = None) -> None:
         """Wait until everything written so far outlives a power cut; `TierUnavailable`."""
-        self._cache.flush()
+        self._cache.flush(timeout)
 
     @property
     def alone(self) -> bool:
         """Whether there is no database: another process has it, or this one was forked."""
-        return self._cache.tier.store.rocks is None
+        return self._cache.alone
 
     def attach(self, memory: _Memory) -> None:
         """Begin to work for a memory, and fill it if the tier was opened for that."""

@@ -23,7 +23,7 @@ LOWEST = {"errors", "types"}
 CODEC = LOWEST | {"codec/"}
 TIERS = CODEC | {"tiers/base"}
 # The persistent tier from RocksDB upwards.
-DATABASE = TIERS | {"tiers/rocks"}
+DATABASE = TIERS | {"tiers/handle", "tiers/rocks"}
 STORE = DATABASE | {"tiers/opening", "tiers/reserve", "tiers/sentinel", "tiers/store"}
 # What needs no database: clocks, locks, and what a cache is given.
 STEPS = {
@@ -55,7 +55,8 @@ MAY_IMPORT = {
     "tiers/__init__": LOWEST | {"tiers/"},
     "tiers/base": LOWEST,
     "tiers/face": LOWEST,
-    "tiers/rocks": LOWEST | {"tiers/base"},
+    "tiers/handle": LOWEST,
+    "tiers/rocks": LOWEST | {"tiers/base", "tiers/handle"},
     "tiers/reserve": LOWEST,
     "tiers/sentinel": LOWEST,
     "tiers/opening": DATABASE | {"tiers/sentinel"},

@@ -21,6 +21,7 @@ __all__ = [
     "check_bool",
     "check_bytes",
     "check_choice",
+    "check_int",
     "milliseconds",
     "pairs",
     "shown",
@@ -76,6 +77,12 @@ def check_bytes(name: str, value: object) -> None:
         raise TypeError(f"{name} must be None or an int, not {shown(value)}")
     if value < 1:
         raise ConfigurationError(f"{name} must be at least 1 byte, not {value}")
+
+
+def check_int(name: str, value: object) -> None:
+    """Raise TypeError for what is no int."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {shown(value)}")
 
 
 def timeout_of(value: object) -> float | None:

@@ -144,6 +144,13 @@ def close_primary(opened: Opened, path: str) -> None:
         seen.clean, seen.damaged = False, str(error)
         _write_sentinel(path, seen)
         raise
+    except TierUnavailable:
+        # RocksDB cuts off what a failed write left at the end of its log.
+        seen.clean = False
+        if not _write_sentinel(path, seen):
+            with contextlib.suppress(OSError):
+                sentinel.beside(path).unlink()
+        raise
     finally:
         release(opened.lock)
 
@@ -187,13 +194,16 @@ def open_secondary(path: str, scratch: str) -> Opened:
     return Opened(rocks, None, _generation(rocks))
 
 
-def _write_sentinel(path: str, seen: sentinel.Sentinel) -> None:
-    """Complete a sentinel by what is there and write it; one that stays too old only finds less."""
+def _write_sentinel(path: str, seen: sentinel.Sentinel) -> bool:
+    """Complete a sentinel by what is there and write it, if that can be; return whether it was."""
     after = sentinel.look(path)
     seen.manifest, seen.manifest_size = after.manifest, after.manifest_size
     seen.tables, seen.logs, seen.boot = after.tables, after.logs, after.boot
-    with contextlib.suppress(OSError):
+    try:
         sentinel.write(path, seen)
+    except OSError:
+        return False
+    return True
 
 
 def release(lock: int | None) -> None:

@@ -121,7 +121,10 @@ class _Database:
             return False
         try:
             self.reserve.check(ASK_NOW, sum(sentinel.look(self.path).logs.values()) + MIB)
-            rocks.reopen(lambda: self._renew(rocks))
+            try:
+                rocks.reopen(lambda: self._renew(rocks))
+            finally:
+                self.note()  # closing has cut off what a failed write left in the log
         except CacheError as error:
             log.debug("%r cannot be written yet: %s", self.path, error)
             return True
