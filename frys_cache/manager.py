@@ -298,7 +298,7 @@ class CacheManager(Decisions):
                     version = tier.versions.next()
                     record = self._codec.encode(code, value, version, expires_ms)
             else:
-                tier.drop([code])
+                tier.drop([code], loaded or 0)
                 self._hold(code, value)
         except FAULTS as error:
             self._unwritten(memory, [key], [code], error)

@@ -277,7 +277,7 @@ class PersistentCache(Whole, Changes[K, V]):
 
     def delete(self, key: K) -> bool:
         """Remove a key; tell whether it was there."""
-        return self.tier.drop([self._key(key)], self._version())[0]
+        return self.tier.drop([self._key(key)])[0]
 
     def __delitem__(self, key: K) -> None:
         if not self.delete(key):
@@ -345,7 +345,7 @@ class PersistentCache(Whole, Changes[K, V]):
     def delete_many(self, keys: Iterable[K]) -> int:
         """Remove many keys; return how many were there."""
         names = list(map(self._key, keys))
-        return sum(self.tier.drop(names, self._version())) if names else 0
+        return sum(self.tier.drop(names)) if names else 0
 
     def clear(self) -> None:
         """Remove all entries of this namespace."""
