@@ -392,5 +392,6 @@ def test_evicted_leave_no_index(tmp_path):
     for n in range(2_000):
         version = tier.versions.next()
         tier.put_one(b"%d" % n, make_record(b"x" * 80, version, later), version, later)
+    tier.sweeper.stop()  # it evicts too
     assert len(tier.rocks.keys("expiry", b"", None, 9_999)) == tier.count < 200
     tier.close()

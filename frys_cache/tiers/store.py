@@ -89,15 +89,16 @@ class _Database:
         self.caught_up_at = float("-inf")
         self.caught_up_with: frozenset[tuple[str, int]] | None = None
         self.noted: object = None
-        # Held while the sentinel is written; what closes the files then waits.
-        self._writing = threading.Lock()
+        # Held while the sentinel is written; what closes the files then waits.  It may be taken
+        # again: a signal handler may close what its own thread is noting.  Taken by `with` alone,
+        # which no interrupt can come in between.
+        self._writing = threading.RLock()
 
     def note(self) -> None:
         """Keep in the sentinel how long the MANIFEST and the logs are, if they have changed."""
-        # Another thread that does so already does it as well.
-        if self.mode != "primary" or not self._writing.acquire(blocking=False):
+        if self.mode != "primary":
             return
-        try:
+        with self._writing:
             opened = self.opened
             seen = sentinel.look(self.path)
             now = seen.manifest, seen.manifest_size, seen.logs
@@ -108,8 +109,6 @@ class _Database:
             with contextlib.suppress(OSError, CacheError):
                 seen.sequence = opened.rocks.sequence()
                 sentinel.write(self.path, seen)
-        finally:
-            self._writing.release()
 
     def mend(self) -> bool:
         """Open the database anew if it refuses all writes; return whether it is still stuck.
@@ -155,6 +154,7 @@ class _Database:
     def detach(self) -> None:
         """Leave the files to the parent of this forked process."""
         rocks = self.rocks
+        self._writing = threading.RLock()
         self.opened = self.rocks = None
         if self.mode != "closed":
             self.mode = "detached"
@@ -172,7 +172,7 @@ class _Place:
 
 
 _places: dict[str, _Place] = {}
-_places_lock = threading.Lock()
+_places_lock = threading.RLock()
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
@@ -419,7 +419,7 @@ def _detach_all() -> None:
     global _places_lock, _mender
     _mender = _Mender()
     stores = list(_stores)
-    _places_lock = threading.Lock()
+    _places_lock = threading.RLock()
     forget_locks()
     for database in _databases():
         database.detach()
