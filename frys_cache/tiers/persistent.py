@@ -324,7 +324,11 @@ class PersistentCache(Whole, Changes[K, V]):
     def put_many(
         self, items: Mapping[K, V] | Iterable[tuple[K, V]], /, *, ttl: Ttl = DEFAULT
     ) -> None:
-        """Store many values in one batch: all of them, or none."""
+        """Store many values in one batch: all of them, or none.
+
+        Raises what `put` raises, and `ValueTooLarge` for a batch that max_size_bytes cannot hold,
+        before anything has changed.
+        """
         expires = self._expiry(ttl)
         records = []
         values = {}
