@@ -6,6 +6,7 @@ Read from the environment:
     FRYS_ALLOW_MISSING=1     a test file that needs an absent package is left out and named
     FRYS_SHARED              folder with traces, beside the project by default; tests of it may skip
     FRYS_SOAK=1              many more examples, other ones in every run
+    FRYS_BRIEF=1             a fifth of the examples, where another interpreter runs them all
     FRYS_SANITIZED=1         the extension is built with sanitizers: memory and speed mean nothing
 """
 
@@ -57,6 +58,7 @@ if settings is not None:
         database=None,
         suppress_health_check=slow,
     )
+    settings.register_profile("brief", settings.get_profile("ci"), max_examples=20)
     settings.register_profile(
         "soak",
         max_examples=2_000,
@@ -65,7 +67,8 @@ if settings is not None:
         print_blob=True,
         suppress_health_check=slow,
     )
-    settings.load_profile("soak" if SOAK else "ci")
+    brief = os.environ.get("FRYS_BRIEF") == "1"
+    settings.load_profile("soak" if SOAK else "brief" if brief else "ci")
 
 
 @pytest.fixture(scope="session")
