@@ -88,7 +88,7 @@ cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change 
     finally:
         leave(self, out)
     if written and (done == FC_HEAVY or done == 0):
-        take(self, <object>key, NULL)
+        pass_by(self, <object>key, <object>value)
         done = 1
     if done == FC_HEAVY:
         raise ValueTooLarge(change.incoming.weight, self.c.store.max_weight)
@@ -119,7 +119,15 @@ cdef int keep(MemoryCache self, object key, object value, int64_t span, double c
     finally:
         leave(self, out)
     if done == FC_HEAVY or done == 0:
-        take(self, key, NULL)
+        pass_by(self, key, value)
+    return 0
+
+
+cdef int pass_by(MemoryCache self, object key, object value) except -1:
+    """Have neither the old value here nor the new one, which is below, or is handed down now."""
+    take(self, key, NULL)
+    if self.watch & HOOK_EVICT:
+        self._on_evict(key, value, EvictionCause.EVICTED)
     return 0
 
 

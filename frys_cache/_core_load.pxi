@@ -19,10 +19,14 @@ cdef int store_loaded(MemoryCache self, object key, object value, object ttl, ui
     cdef int64_t span = span_of(self, ttl)
     if version is not None:
         self._on_write(key, value, life_of(self, <PyObject *>key, span), version)
+    cdef int done = 0
     try:
-        return fill(self, key, value, span, token)
+        done = fill(self, key, value, span, token)
     except ValueTooLarge:
-        return 0
+        pass
+    if not done and version is not None and self.watch & HOOK_EVICT:
+        self._on_evict(key, value, EvictionCause.EVICTED)
+    return done
 
 
 cdef object version_of(MemoryCache self):

@@ -112,7 +112,15 @@ class FrysCache(_Home[K, V]):
         if self._below is not None:  # made before: what is below stays as it is
             self.close()
             self._hooks, self._below = 0, None
-        config = None
+        memory: dict[str, Any] = {
+            "max_entries": max_entries,
+            "max_size_bytes": max_size_bytes,
+            "policy": policy,
+            "ttl": ttl,
+            "idle": idle,
+            "sizeof": sizeof,
+            "on_evict": on_evict,
+        }
         below = changed(
             {
                 "persistent": persistent,
@@ -126,28 +134,10 @@ class FrysCache(_Home[K, V]):
                 "mode": mode,
             }
         )
-        if below:
-            config = CacheConfig(
-                max_entries,
-                max_size_bytes=max_size_bytes,
-                policy=policy,
-                ttl=ttl,
-                idle=idle,
-                sizeof=sizeof,
-                on_evict=on_evict,
-                **below,
-            )
-            if max_entries is None and max_size_bytes is None:
-                max_size_bytes = ROOM
-        super().__init__(
-            max_entries,
-            max_size_bytes=max_size_bytes,
-            policy=policy,
-            ttl=ttl,
-            idle=idle,
-            sizeof=sizeof,
-            on_evict=on_evict,
-        )
+        config = CacheConfig(**memory, **below) if below else None
+        if config is not None and max_entries is None and max_size_bytes is None:
+            memory["max_size_bytes"] = ROOM
+        super().__init__(**memory)
         self._name = name
         if config is not None and persistent is not None:
             self._attach(config, open_chain(config))

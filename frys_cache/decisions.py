@@ -44,6 +44,7 @@ class Decisions:
     _codec: Codec
     _doubts: Doubts
     _strict: bool
+    _ttl: float | None
     faults: int
 
     if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Decisions:
     ) -> bool:
         life = memory._life(key, ttl)
         token = memory._token(key)
-        if not self._decide(memory, key, which, key, value, ttl=life):
+        if not self._decide(memory, key, which, key, value, ttl=self._life_below(life)):
             return False
         memory._keep(key, value, life, cost, token)
         return True
@@ -99,7 +100,7 @@ class Decisions:
         """Add to an int; memory asks below for it when it is read next."""
         if not isinstance(delta, int):
             raise TypeError(f"incr adds an int, not {type(delta).__name__}")
-        life = memory._life(key, DEFAULT)
+        life = self._life_below(memory._life(key, DEFAULT))
         try:
             return cast(int, self._decide(memory, key, "incr", key, delta, ttl=life))
         finally:
@@ -108,7 +109,7 @@ class Decisions:
     def touch(self, memory: _Memory, key: Any, ttl: _Ttl) -> bool:
         """Let a key live for another ttl from now on; whether it was somewhere."""
         life = memory._life(key, ttl)
-        touched = bool(self._decide(memory, key, "touch", key, life))
+        touched = bool(self._decide(memory, key, "touch", key, self._life_below(life)))
         return memory._touch(key, life) or touched
 
     def ttl_of(self, memory: _Memory, key: Any) -> float | Any | None:
@@ -160,9 +161,15 @@ class Decisions:
         """Have below what memory alone has: the disk evicted it, or was not to have it yet."""
         tier = self._cache.tier
         if tier.read_one(code) is None:
-            expires_ms = expiry_of(life, tier.wall())
+            expires_ms = expiry_of(self._life_below(life), tier.wall())
             record = self._codec.encode(code, value, version, expires_ms)
             tier.put_one(code, record, version, expires_ms)
+
+    def _life_below(self, life: float | None) -> float | None:
+        """Return how long an entry lives below: no longer than the tier lets any live."""
+        if self._ttl is None:
+            return life
+        return self._ttl if life is None else min(life, self._ttl)
 
     def _undecided(self, which: str, key: Any, error: Exception) -> WriteError:
         self.faults += 1

@@ -42,9 +42,6 @@ class Doubts:
         self.keys: set[bytes] = set()
         self._tried = 0.0
 
-    def __bool__(self) -> bool:
-        return bool(self.keys)
-
     def __len__(self) -> int:
         return len(self.keys)
 

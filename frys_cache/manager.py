@@ -36,6 +36,7 @@ from frys_cache.errors import (
     ValueTooLarge,
     WriteError,
 )
+from frys_cache.held import Held
 from frys_cache.siblings import siblings_over
 from frys_cache.tiers.base import after
 from frys_cache.types import MISSING, Default, EvictionCause, TierStats
@@ -95,14 +96,12 @@ class CacheManager(Decisions):
         self._codec = self._cache.codec
         self._key = self._codec.key
         self._decode = self._codec.decode
-        self._admits = self._cache.admission.admits
         self._strict = mode == "strict"
         self._doubts = Doubts(self._cache)
         self._doubted = self._doubts.keys
         self.writes_evicted = self._cache.admission.name == "on-evict"
         """Whether memory has to hand down what it evicts."""
-        # Then: what memory alone has, with the version that it was stored with.
-        self._held: dict[bytes, tuple[int, Any]] = {}
+        self._held = Held()  # then: what it alone has
         # What another process writes nobody tells of, so nothing of it is kept.
         self._keeps = self._cache.tier.store.mode != "secondary"
         ttl = self._cache.ttl
@@ -292,14 +291,17 @@ class CacheManager(Decisions):
         version = tier.versions.next() if loaded is None else loaded
         record = self._codec.encode(code, value, version, expires_ms)
         try:
-            if self._admitted(code, life):
+            if self._goes_below(code, life):
                 # Late is who drew a version and was overtaken: that must not undo this write.
-                while tier.put_one(code, record, version, expires_ms) is False and loaded is None:
+                while not tier.put_one(code, record, version, expires_ms) and loaded is None:
                     version = tier.versions.next()
                     record = self._codec.encode(code, value, version, expires_ms)
+                self._held.forget(code, version)
             else:
-                tier.drop([code], loaded or 0)
-                self._hold(code, value)
+                if loaded is None:  # for a load there was nothing, or what is older and goes later
+                    tier.drop([code])
+                    version = tier.versions.next()
+                self._hold(code, version, value)
         except FAULTS as error:
             self._unwritten(memory, [key], [code], error)
         else:
@@ -319,17 +321,19 @@ class CacheManager(Decisions):
         for key, value in pairs:
             batch[self._key(key)] = key, value, memory._life(key, ttl), memory._token(key)
         records = {code: self._record(code, *batch[code][1:3], wall) for code in batch}
-        late = [code for code in records if self._admitted(code, batch[code][2])]
-        others = [code for code in records if code not in set(late)]
+        others = [code for code in batch if not self._goes_below(code, batch[code][2])]
+        late = list(batch.keys() - others) if others else list(batch)
         try:
             while late:
-                late = tier.write([(code, records[code]) for code in late]) or []
+                for code in late:
+                    self._held.forget(code)
+                late = tier.write([(code, records[code]) for code in late])
                 for code in late:
                     records[code] = self._record(code, *batch[code][1:3], wall)
             if others:
                 tier.drop(others)
             for code in others:
-                self._hold(code, batch[code][1])
+                self._hold(code, tier.versions.next(), batch[code][1])
         except FAULTS as error:
             keys = [key for key, _, _, _ in batch.values()]
             self._unwritten(memory, keys, list(batch), error)
@@ -349,43 +353,30 @@ class CacheManager(Decisions):
         version = self._cache.tier.versions.next()
         return self._codec.encode(code, value, version, expiry_of(self._life_below(life), wall))
 
-    def _life_below(self, life: float | None) -> float | None:
-        """Return how long an entry lives below: no longer than the tier lets any live."""
-        if self._ttl is None:
-            return life
-        return self._ttl if life is None else min(life, self._ttl)
-
     # ---- what memory alone has, where the tier gets what is evicted ----------------------------
 
-    def _admitted(self, code: bytes, life: float | None) -> bool:
+    def _goes_below(self, code: bytes, life: float | None) -> bool:
         """Tell whether what is stored goes below now."""
-        if not self.writes_evicted:
-            return self._admits(code)
-        self._held.pop(code, None)
         # What memory evicts it hands down without its expiry, so what has one goes below at once.
-        return life is not None
+        return life is not None if self.writes_evicted else self._cache.admits(code)
 
-    def _hold(self, code: bytes, value: Any) -> None:
+    def _hold(self, code: bytes, version: int, value: Any) -> None:
         """Remember what memory alone has, with a version above that of its removal below."""
         if self.writes_evicted:
-            self._held[code] = self._cache.tier.versions.next(), value
+            self._held.add(code, version, value)
 
     def evicted(self, key: Any, value: Any, cause: EvictionCause) -> None:
-        """Write below what memory had no room for; a fault is counted, and the value lost.
-
-        It is told late, when the key may have been stored or removed again.  So it is written with
-        the version it was stored with, and only if it is what was stored last.
-        """
+        """Write below what memory had no room for; a fault is counted, and the value lost."""
         try:
             code = self._key(key)
-            held = self._held.get(code)
-            if held is None or held[1] is not value:
+            version = self._held.version_of(code, value)
+            if version is None:
                 return
             if cause is EvictionCause.EVICTED:
-                record = self._codec.encode(code, value, held[0], 0)
-                self._cache.tier.put_one(code, record, held[0], 0)
-            if self._held.get(code) is held:
-                self._held.pop(code, None)
+                expires_ms = expiry_of(self._ttl, self._cache.tier.wall())
+                record = self._codec.encode(code, value, version, expires_ms)
+                self._cache.tier.put_one(code, record, version, expires_ms)
+            self._held.forget(code, version)
         except CacheError:
             self.unwritten += 1
 
@@ -406,8 +397,8 @@ class CacheManager(Decisions):
                 places.append(place)
         if not codes:
             return removed
-        for code in codes if self._held else ():
-            self._held.pop(code, None)
+        for code in codes:
+            self._held.forget(code)
         try:
             there = self._cache.tier.drop(codes)
         except FAULTS as error:

@@ -124,6 +124,50 @@ def test_on_evict_entry_with_a_ttl_keeps_it_below(tmp_path):
         assert 49 < cache.ttl_of("a") <= 50
 
 
+WAYS = {
+    "put": lambda cache, value: cache.put("big", value),
+    "put_many": lambda cache, value: cache.put_many({"big": value}),
+    "add": lambda cache, value: cache.add("big", value),
+    "get_or_set": lambda cache, value: cache.get_or_set("big", lambda: value),
+}
+
+
+@pytest.mark.parametrize("store", WAYS.values(), ids=list(WAYS))
+def test_on_evict_value_too_heavy_for_memory_goes_below(tmp_path, store):
+    """Catch a value that is acknowledged and is nowhere, or that is held for ever."""
+    with PersistentCache(tmp_path / "db", admission="on-evict") as disk:
+        cache = FrysCache(max_size_bytes=1_000, persistent=disk)
+        value = b"x" * 5_000
+        store(cache, value)
+        assert len(cache) == 0
+        assert disk["big"] == value
+        assert cache["big"] == value
+        assert len(cache.manager._held) == 0
+
+
+def test_on_evict_load_beside_a_write_leaves_the_write(tmp_path):
+    """Catch a loaded value that takes the place of what was stored while it was loaded."""
+    with PersistentCache(tmp_path / "db", admission="on-evict") as disk:
+        cache = FrysCache(2, policy="lru", persistent=disk)
+        cache.get_or_set("a", lambda: cache.put("a", "put") or "loaded")
+        cache.get_or_set("b", lambda: cache.put("b", "put", ttl=60) or "loaded")
+        cache.get_or_set("c", lambda: cache.put("c", "put") or cache.delete("c") or "loaded")
+        cache.close()
+        assert dict(disk.items()) == {"a": "put", "b": "put"}
+
+
+def test_second_hit_overwrites_what_is_below_in_any_case(tmp_path):
+    """Catch a new value that is not admitted, and takes the old one from the disk."""
+    with PersistentCache(tmp_path / "db", admission="second-hit") as disk:
+        cache = FrysCache(10, persistent=disk)
+        cache["a"] = cache["a"] = 1
+        assert disk["a"] == 1
+        disk.admission._young = bytearray(len(disk.admission._young))
+        disk.admission._old = bytearray(len(disk.admission._old))
+        cache["a"] = 2
+        assert disk["a"] == 2
+
+
 def test_second_hit_writes_what_is_stored_again(tmp_path):
     """Catch an admission that the chain does not ask, or that hides a newer value."""
     with PersistentCache(tmp_path / "db", admission="second-hit") as disk:

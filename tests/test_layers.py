@@ -41,7 +41,7 @@ STEPS = {
 }
 DISK = STORE | STEPS | {"tiers/disk"}
 # What the manager is made of, beside the tiers.
-PARTS = {"config", "decisions", "doubts", "siblings", "warming"}
+PARTS = {"config", "decisions", "doubts", "held", "siblings", "warming"}
 CHAIN = {"_core", "flight", "breaker", "consistency", "journal", "tiers/", *CODEC}
 SIDE = {"policies", "invalidation", "preload", "stats"}
 MODELS = {"_queue_models", "_reference_views", "_tinylfu_model"}
@@ -76,7 +76,7 @@ MAY_IMPORT = {
     "breaker": LOWEST | {"tiers/face"},
     "consistency": LOWEST | {"tiers/base"},
     "journal": LOWEST | {"tiers/base", "consistency"},
-    **dict.fromkeys(("decisions", "doubts", "siblings", "warming"), CHAIN | PARTS),
+    **dict.fromkeys(("decisions", "doubts", "held", "siblings", "warming"), CHAIN | PARTS),
     "manager": CHAIN | PARTS,
     **dict.fromkeys(SIDE, CHAIN | {"manager"}),
     "config": LOWEST | {"policies"},

@@ -920,7 +920,10 @@ def test_ttl_of_the_tier_bounds_what_is_below(tmp_path):
         cache["a"] = 1
         cache.put("b", 1, ttl=5)
         cache.put_many({"c": 1}, ttl=500)
-        for key, ttl in (("a", 50), ("b", 5), ("c", 50)):
+        assert cache.add("d", 1)
+        cache.incr("e")
+        assert cache.touch("c", 500)
+        for key, ttl in (("a", 50), ("b", 5), ("c", 50), ("d", 50), ("e", 50)):
             assert ttl - 1 < disk.ttl_of(key) <= ttl
 
 
@@ -935,3 +938,16 @@ def test_warming_is_no_request(tmp_path):
         assert len(cache) == 2
         assert cache.stats().requests == 0
         assert cache.stats().tiers["persistent"].requests == 0
+
+
+def test_large_batch_costs_as_much_per_key_as_a_small_one(cache):
+    """Catch a batch that looks through itself for each of its keys."""
+
+    def each(count):
+        pairs = [((count, number), number) for number in range(count)]
+        started = time.perf_counter()
+        cache.put_many(pairs)
+        return (time.perf_counter() - started) / count
+
+    small, large = min(each(500) for _ in range(3)), min(each(8_000 + n) for n in range(2))
+    assert large < 4 * small

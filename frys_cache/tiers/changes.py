@@ -38,23 +38,18 @@ class Changes(MutableMapping[K, V]):
 
     def add(self, key: K, value: V, *, ttl: Ttl = DEFAULT) -> bool:
         """Store a value if the key is absent; tell whether it was."""
-        data = self._key(key)
-        expires = self._expiry(ttl)
-        while True:
-            old, found = self._find(data)
-            if found is not None:
-                return False
-            record, version, _ = self._make(data, value, expires)
-            if self.tier.swap(data, old, record, version, expires):
-                return True
+        return self._store_if(False, key, value, ttl)
 
     def replace(self, key: K, value: V, *, ttl: Ttl = DEFAULT) -> bool:
         """Store a value if the key is there; tell whether it was."""
+        return self._store_if(True, key, value, ttl)
+
+    def _store_if(self, there: bool, key: K, value: V, ttl: Ttl) -> bool:
         data = self._key(key)
         expires = self._expiry(ttl)
         while True:
             old, found = self._find(data)
-            if found is None:
+            if (found is not None) != there:
                 return False
             record, version, _ = self._make(data, value, expires)
             if self.tier.swap(data, old, record, version, expires):

@@ -264,7 +264,7 @@ class PersistentCache(Whole, Changes[K, V]):
             expires += tier.wall()
         version = self._version()
         record = self._encode(data, value, version, expires)
-        if self._admits is not None and not self._admit(data):
+        if not self.admits(data):
             return
         while not tier.put_one(data, record, version, expires):
             version = self._version()
@@ -335,7 +335,7 @@ class PersistentCache(Whole, Changes[K, V]):
         for key, value in pairs(items):
             data = self._key(key)
             record = self._make(data, value, expires)[0]
-            if self._admits is None or self._admit(data):
+            if self.admits(data):
                 records.append((data, record))
                 values[data] = value
         while records:
@@ -445,9 +445,9 @@ class PersistentCache(Whole, Changes[K, V]):
 
     # --- parts -----------------------------------------------------------------------------------
 
-    def _admit(self, data: bytes) -> bool:
+    def admits(self, data: bytes) -> bool:
         """Tell whether to store a key; what is stored already is always overwritten."""
-        return self.admission.admits(data) or self.tier.read_one(data) is not None
+        return self._admits is None or self._admits(data) or self.tier.read_one(data) is not None
 
     def damaged(self, data: bytes, error: BaseException) -> None:
         """Count damage and remove it as well as can be; raise any other error.
@@ -469,7 +469,7 @@ class PersistentCache(Whole, Changes[K, V]):
                 with suppress(IntegrityError):
                     self._decode(data, record)
                     return  # it has been overwritten meanwhile
-                self.tier.swap(data, record, None, self._version(), 0)
+                self.tier.swap(data, record, None, 0, 0)
 
     def versions_of(self) -> Iterator[tuple[int, K]]:
         """Yield the version and the key of each entry, in the order of the keys."""
