@@ -247,6 +247,7 @@ fc_unpack_kind(fc_unpack *r, fc_read *t)
 FC_INLINE fc_kind
 fc_unpack_next(fc_unpack *r, fc_read *t)
 {
+    *t = (fc_read){0}; /* what a kind does not set, a compiler cannot tell from what it must */
     t->kind = fc_unpack_kind(r, t);
     return t->kind;
 }

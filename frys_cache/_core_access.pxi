@@ -56,8 +56,6 @@ cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change 
                     fc_mode mode, object version=None) except -1:
     """Write below, then here.  Where reads come from below too, whoever was faster meanwhile has
     made this value worth nothing here: the key is removed, and the next read asks below."""
-    cdef fc_exits few
-    cdef fc_exits *out = &few
     cdef uint64_t token
     cdef bint written = False
     cdef int done
@@ -70,23 +68,13 @@ cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change 
         change.ttl = span_by_rules(self, key)
     if self.c.store.weighed:
         change.incoming.weight = weigh(self, key, value)
-    if self.watch:
-        if self.watch & HOOK_WRITE:
-            if self.c.chained and change.token is NULL:
-                fc_token(self.c, <Py_hash_t>change.incoming.hash, &token)
-                change.token = &token
-            self._on_write(<object>key, <object>value, life_of(self, key, change.ttl), version)
-            written = self.c.chained
-        out = enter(self, &few)
-    else:
-        fc_exits_init(&few, False)
-    try:
-        done = fc_put(self.c, change, out)
-        while done == FC_BUSY:
-            await_readers(self)
-            done = fc_put(self.c, change, out)
-    finally:
-        leave(self, out)
+    if self.watch & HOOK_WRITE:
+        if self.c.chained and change.token is NULL:
+            fc_token(self.c, <Py_hash_t>change.incoming.hash, &token)
+            change.token = &token
+        self._on_write(<object>key, <object>value, life_of(self, key, change.ttl), version)
+        written = self.c.chained
+    done = commit(self, change)
     if written and (done == FC_HEAVY or done == 0):
         pass_by(self, <object>key, <object>value)
         done = 1
@@ -98,8 +86,6 @@ cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change 
 cdef int keep(MemoryCache self, object key, object value, int64_t span, double cost,
               uint64_t token) except -1:
     """Take over what has been written below, or remove what is there."""
-    cdef fc_exits few
-    cdef fc_exits *out
     cdef fc_change change
     cdef int done
     tick(self)
@@ -108,19 +94,35 @@ cdef int keep(MemoryCache self, object key, object value, int64_t span, double c
     change.ttl = span
     change.token = &token
     change.incoming.cost = cost
-    if self.c.store.weighed:
-        change.incoming.weight = weigh(self, <PyObject *>key, <PyObject *>value)
-    out = enter(self, &few)
     try:
-        done = fc_put(self.c, &change, out)
-        while done == FC_BUSY:
-            await_readers(self)
-            done = fc_put(self.c, &change, out)
-    finally:
-        leave(self, out)
+        if self.c.store.weighed:
+            change.incoming.weight = weigh(self, <PyObject *>key, <PyObject *>value)
+        done = commit(self, &change)
+    except BaseException:  # below it is stored: what is here must not outlive that
+        take(self, key, NULL)
+        raise
     if done == FC_HEAVY or done == 0:
         pass_by(self, key, value)
     return 0
+
+
+cdef int commit(MemoryCache self, fc_change *change) except -1:
+    """Make a put, as fc_put, and tell and release what leaves for it."""
+    cdef fc_exits few
+    cdef fc_exits *out = &few
+    cdef int done
+    if self.watch:
+        out = enter(self, &few)
+    else:
+        fc_exits_init(&few, False)
+    try:
+        done = fc_put(self.c, change, out)
+        while done == FC_BUSY:
+            await_readers(self)
+            done = fc_put(self.c, change, out)
+    finally:
+        leave(self, out)
+    return done
 
 
 cdef int pass_by(MemoryCache self, object key, object value) except -1:

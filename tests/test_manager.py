@@ -951,3 +951,24 @@ def test_large_batch_costs_as_much_per_key_as_a_small_one(cache):
 
     small, large = min(each(500) for _ in range(3)), min(each(8_000 + n) for n in range(2))
     assert large < 4 * small
+
+
+@pytest.mark.parametrize("write", ["replace", "put_many"])
+def test_sizeof_that_raises_after_the_tier_has_decided_leaves_no_old_value(tmp_path, write):
+    """Catch a memory that shows the old value where the disk has the new one."""
+
+    def weigh(key, value):
+        if value == "bad":
+            raise RuntimeError("no weight")
+        return 1
+
+    with FrysCache(max_size_bytes=10, sizeof=weigh, persistent=tmp_path / "db") as cache:
+        cache.update(a="old", b="old")
+        with pytest.raises(RuntimeError, match="no weight"):
+            if write == "replace":
+                cache.replace("a", "bad")
+            else:
+                cache.put_many({"a": "bad", "b": "new"})
+        assert cache.peek("a") is None
+        assert disk_of(cache)["a"] == "bad"
+        assert cache["b"] == disk_of(cache)["b"]
