@@ -16,7 +16,8 @@ from frys_cache.errors import (
     TierLockedError,
     TierUnavailable,
 )
-from frys_cache.tiers.rocks import FAMILIES, open_rocks, translate
+from frys_cache.tiers.handle import FAMILIES, translate
+from frys_cache.tiers.rocks import open_rocks
 
 
 @pytest.fixture

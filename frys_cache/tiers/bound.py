@@ -34,7 +34,7 @@ from typing import Any, Final
 from frys_cache.errors import CacheClosed, CacheError, IntegrityError, ValueTooLarge
 from frys_cache.tiers.base import head_of, traces_of, version_of
 from frys_cache.tiers.disk import COUNT, MOST_BYTES, SLICE, DiskTier, newest_of
-from frys_cache.tiers.rocks import translate
+from frys_cache.tiers.handle import translate
 from frys_cache.tiers.store import Store
 from frys_cache.tiers.stripes import STRIPES
 from frys_cache.tiers.versions import WallClock

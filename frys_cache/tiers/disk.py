@@ -24,8 +24,8 @@ from typing import Any, Final
 from frys_cache.errors import CacheError, IntegrityError
 from frys_cache.tiers.base import after, head_of, traces_of
 from frys_cache.tiers.closed import CLOSED
+from frys_cache.tiers.handle import translate
 from frys_cache.tiers.nothing import NoRocks
-from frys_cache.tiers.rocks import translate
 from frys_cache.tiers.store import Store
 from frys_cache.tiers.stripes import STRIPES, Clears, new_stripes
 from frys_cache.tiers.sweeper import Sweeper, later

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, cast
 
-from ..errors import (
+from frys_cache.errors import (
     CacheClosed,
     CacheError,
     ConfigurationError,

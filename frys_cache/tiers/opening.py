@@ -25,15 +25,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..errors import (
+from frys_cache.errors import (
     CacheError,
     ConfigurationError,
     IntegrityError,
     TierLockedError,
     TierUnavailable,
 )
-from . import sentinel
-from .rocks import FAMILIES, Rocks, open_rocks
+from frys_cache.tiers import sentinel
+from frys_cache.tiers.handle import FAMILIES, Rocks
+from frys_cache.tiers.rocks import open_rocks
 
 __all__ = [
     "Opened",

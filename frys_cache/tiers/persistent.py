@@ -44,7 +44,7 @@ from frys_cache.tiers.base import after
 from frys_cache.tiers.changes import Changes
 from frys_cache.tiers.closed import CLOSED
 from frys_cache.tiers.disk import DiskTier
-from frys_cache.tiers.rocks import translate
+from frys_cache.tiers.handle import translate
 from frys_cache.tiers.shared import acquire, compressor_of, release
 from frys_cache.tiers.whole import Whole
 from frys_cache.types import DEFAULT, MISSING, TierStats

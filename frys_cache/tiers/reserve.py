@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ..errors import ConfigurationError, TierUnavailable
-from ..types import Clock
+from frys_cache.errors import ConfigurationError, TierUnavailable
+from frys_cache.types import Clock
 
 __all__ = ["ASK_NOW", "MIB", "Reserve"]
 

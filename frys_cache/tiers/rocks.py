@@ -26,10 +26,10 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import ConfigurationError, TierUnavailable
-from .handle import FAMILIES, MIB, Rocks, Secondary, stuck_listeners, translate
+from frys_cache.errors import ConfigurationError, TierUnavailable
+from frys_cache.tiers.handle import FAMILIES, MIB, Rocks, Secondary
 
-__all__ = ["FAMILIES", "Rocks", "Secondary", "open_rocks", "stuck_listeners", "translate"]
+__all__ = ["open_rocks"]
 
 KIB: Final = 1024
 

@@ -34,10 +34,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from ..errors import CacheError, ConfigurationError, TierLockedError, TierUnavailable
-from ..types import Clock
-from . import sentinel
-from .opening import (
+from frys_cache.errors import CacheError, ConfigurationError, TierLockedError, TierUnavailable
+from frys_cache.tiers import sentinel
+from frys_cache.tiers.handle import Rocks, Secondary, stuck_listeners
+from frys_cache.tiers.opening import (
     Opened,
     close_primary,
     copy_to,
@@ -46,8 +46,8 @@ from .opening import (
     open_secondary,
     resolve,
 )
-from .reserve import ASK_NOW, MIB, Reserve
-from .rocks import Rocks, Secondary, stuck_listeners
+from frys_cache.tiers.reserve import ASK_NOW, MIB, Reserve
+from frys_cache.types import Clock
 
 __all__ = ["Store", "open_store"]
 
