@@ -232,26 +232,44 @@ cdef class MemoryCache:
         if not remove(self, key, NULL):
             raise KeyError(key)
 
-    def put(self, key, value, *, ttl=DEFAULT, cost=1.0):
+    def put(self, key, value, *, ttl=DEFAULT, cost=1.0, version=None):
         """Store a value, as `cache[key] = value` does.
 
         ttl: seconds or a timedelta that it lives, None for ever, by default the cache's own.  cost:
-        of making the value again, a number in any unit; the policy "size" weighs it.  Raises
+        of making the value again, a number in any unit; the policy "size" weighs it.  version: what
+        `begin` gave; nothing is stored if the key was stored or removed since.  Raises
         `ValueTooLarge` for an entry heavier than the cache may be, ValueError and TypeError for a
         ttl or cost that cannot be; then what was there stays.
 
         >>> cache = MemoryCache(10); cache.put("a", 1, ttl=60); cache["a"]
         1
         """
-        put_with(self, key, value, ttl, cost, FC_PUT)
+        if version is not None:
+            put_versioned(self, key, value, ttl, cost, version)
+        else:
+            put_with(self, key, value, ttl, cost, FC_PUT)
 
-    def set(self, key, value, *, ttl=DEFAULT, cost=1.0):
+    def set(self, key, value, *, ttl=DEFAULT, cost=1.0, version=None):
         """The same as `put`.
 
         >>> cache = MemoryCache(10); cache.set("a", 1); cache["a"]
         1
         """
-        put_with(self, key, value, ttl, cost, FC_PUT)
+        self.put(key, value, ttl=ttl, cost=cost, version=version)
+
+    def begin(self, key):
+        """The version of what is now read elsewhere to be stored here: `put(..., version=it)`.
+
+        Who changes his own store calls `delete` afterwards; what was read there before the change
+        is then refused, however late it comes.  An int that means nothing else.
+
+        >>> cache = MemoryCache(10); version = cache.begin("a")
+        >>> cache["a"] = "new"; cache.put("a", "old", version=version); cache["a"]
+        'new'
+        """
+        if self.watch & HOOK_DECIDE:
+            return self._on_decide("begin", key)
+        return self._token(key)
 
     def add(self, key, value, *, ttl=DEFAULT, cost=1.0):
         """Store a value, as `put` does, if the key is absent; whether it was stored.
@@ -307,8 +325,8 @@ cdef class MemoryCache:
         True
         """
         left = time_left(self, key)
-        if left is MISSING and self.watch & HOOK_DECIDE:
-            left = self._on_decide("ttl_of", key)
+        if self.watch & HOOK_DECIDE:
+            left = self._on_decide("ttl_of", key, left)
         if left is MISSING:
             raise KeyError(key)
         return left
@@ -331,18 +349,24 @@ cdef class MemoryCache:
                 return default
 
     @cython.embedsignature(False)  # the default is no literal
-    def get_or_set(self, key, factory, *, ttl=DEFAULT):
-        """get_or_set(key, factory, *, ttl=DEFAULT): the value of a key, or what factory() returns.
+    def get_or_set(self, key, factory, *, ttl=DEFAULT, stale=None, timeout=None):
+        """get_or_set(key, factory, *, ttl=DEFAULT, stale=None, timeout=None)
+
+        The value of a key, or what factory() returns.
 
         Of all threads that ask for an absent key one calls its factory; the others wait and get
         the same value or exception.  It is kept unless the key was stored, deleted or cleared
         meanwhile; an exception is not kept.  Raises TypeError for an unhashable key or a factory
         that is not callable, and DeadlockError when a factory asks for its own key.
 
+        stale, timeout: seconds or timedeltas, for a `FrysCache`.  How long after its time is over
+        the value may still be given where the factory is slow or fails; and how long the factory
+        may take, after which `CacheTimeout` is raised and what it brings later is kept.
+
         >>> MemoryCache(10).get_or_set("a", lambda: 1)
         1
         """
-        return get_or_set(self, key, factory, ttl)
+        return get_or_set(self, key, factory, ttl, stale, timeout)
 
     @cython.embedsignature(False)
     def memoize(self, fn=None, /, *, ttl=DEFAULT, name=None, key=None, ignore=()):
@@ -594,6 +618,11 @@ cdef class MemoryCache:
         keep(self, key, value, FC_NEVER if life is None else nanoseconds(life, "life", False),
              cost_of(cost), token)
 
+    def _swap(self, key, old, value, life):
+        """Replace exactly this value (MISSING: none) in memory alone; whether it was there."""
+        return swap(self, key, old, value,
+                    FC_NEVER if life is None else nanoseconds(life, "life", False)) != 0
+
     def _forget(self, key):
         """Remove a key from memory alone and return its value, or MISSING."""
         cdef PyObject *value = NULL
@@ -614,6 +643,17 @@ cdef class MemoryCache:
     def _left(self, key):
         """The seconds that a key has left in memory, or None for ever; None too when it is absent."""
         return life_of(self, <PyObject *>key, FC_KEEP)
+
+    def _get_or_set(self, key, factory, ttl, stale, timeout):
+        """What `get_or_set` does where something is below, or where stale or timeout is given."""
+        if stale is not None or timeout is not None:
+            raise ConfigurationError("stale= and timeout= need a FrysCache")
+        return load(self, None, key, ttl, factory, NULL, 0, NULL)
+
+    @property
+    def _flights(self):
+        """The loads that are under way here: a `Flights`."""
+        return flights_of(self)
 
     @property
     def _below(self):

@@ -52,6 +52,28 @@ cdef int put_with(MemoryCache self, object key, object value, object ttl, object
     return put_change(self, <PyObject *>key, <PyObject *>value, &change, mode)
 
 
+cdef int put_versioned(MemoryCache self, object key, object value, object ttl, object cost,
+                       object version) except -1:
+    """A put that counts only if the key was not touched since `begin` gave this version."""
+    cdef uint64_t token, begun
+    cdef fc_change change
+    if not isinstance(version, int) or not 0 <= version < 1 << 64:
+        raise TypeError(f"version must be what begin(key) returned, not {version!r}")
+    if self.watch & HOOK_DECIDE:
+        self._on_decide("put_versioned", key, value, ttl, cost, version)
+        return 0
+    begun = version
+    fc_token(self.c, fc_hash(<PyObject *>key), &token)
+    if token != begun:
+        return 0
+    fc_change_init(&change, self.c, <PyObject *>key, fc_hash(<PyObject *>key), <PyObject *>value,
+                   FC_PUT)
+    change.ttl = span_of(self, ttl)
+    change.incoming.cost = cost_of(cost)
+    change.token = &begun
+    return put_change(self, <PyObject *>key, <PyObject *>value, &change, FC_PUT)
+
+
 cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change *change,
                     fc_mode mode, object version=None) except -1:
     """Write below, then here.  Where reads come from below too, whoever was faster meanwhile has
@@ -72,7 +94,9 @@ cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change 
         if self.c.chained and change.token is NULL:
             fc_token(self.c, <Py_hash_t>change.incoming.hash, &token)
             change.token = &token
-        self._on_write(<object>key, <object>value, life_of(self, key, change.ttl), version)
+        life = self._on_write(<object>key, <object>value, life_of(self, key, change.ttl), version)
+        if life is not None:  # it is to be looked at below before its time is over
+            change.ttl = nanoseconds(life, "life", False)
         written = self.c.chained
     done = commit(self, change)
     if written and (done == FC_HEAVY or done == 0):
@@ -104,6 +128,24 @@ cdef int keep(MemoryCache self, object key, object value, int64_t span, double c
     if done == FC_HEAVY or done == 0:
         pass_by(self, key, value)
     return 0
+
+
+cdef int swap(MemoryCache self, object key, object old, object value, int64_t span) except -1:
+    """Compare and swap; a value too heavy for memory is not there afterwards."""
+    cdef fc_change change
+    cdef int done
+    tick(self)
+    fc_change_init(&change, self.c, <PyObject *>key, fc_hash(<PyObject *>key), <PyObject *>value,
+                   FC_PUT_NEW if old is MISSING else FC_PUT_OLD)
+    change.ttl = span
+    if old is not MISSING:
+        change.expected = <PyObject *>old
+    if self.c.store.weighed:
+        change.incoming.weight = weigh(self, <PyObject *>key, <PyObject *>value)
+    done = commit(self, &change)
+    if done == FC_HEAVY:
+        raise ValueTooLarge(change.incoming.weight, self.c.store.max_weight)
+    return done
 
 
 cdef int commit(MemoryCache self, fc_change *change) except -1:

@@ -18,7 +18,9 @@ cdef int store_loaded(MemoryCache self, object key, object value, object ttl, ui
     """Keep what was loaded, unless the key was touched meanwhile or it is too heavy to keep."""
     cdef int64_t span = span_of(self, ttl)
     if version is not None:
-        self._on_write(key, value, life_of(self, <PyObject *>key, span), version)
+        life = self._on_write(key, value, life_of(self, <PyObject *>key, span), version)
+        if life is not None:
+            span = nanoseconds(life, "life", False)
     cdef int done = 0
     try:
         done = fill(self, key, value, span, token)
@@ -27,6 +29,11 @@ cdef int store_loaded(MemoryCache self, object key, object value, object ttl, ui
     if not done and version is not None and self.watch & HOOK_EVICT:
         self._on_evict(key, value, EvictionCause.EVICTED)
     return done
+
+
+cdef object seen_below(MemoryCache self, object key):
+    """What lies below has for a key that is not there: no loader of the cache's own is asked."""
+    return self._on_decide("look", key) if self.watch & HOOK_DECIDE else self._on_miss(key)
 
 
 cdef object version_of(MemoryCache self):
@@ -102,7 +109,7 @@ cdef object load(MemoryCache self, Memoized owner, object key, object ttl, objec
             version = None
             if self.watch & HOOK_MISS and not (owner is not None and owner.local):
                 try:
-                    value = self._on_miss(key)
+                    value = seen_below(self, key)
                     version = version_of(self)
                 except KeyNotStable:
                     if owner is None:
@@ -125,13 +132,18 @@ cdef object load(MemoryCache self, Memoized owner, object key, object ttl, objec
             flight.abandon()
 
 
-cdef object get_or_set(MemoryCache self, object key, object factory, object ttl):
+cdef object get_or_set(MemoryCache self, object key, object factory, object ttl, object stale,
+                       object timeout):
     cdef PyObject *found
     if not callable(factory):
         raise TypeError(f"factory must be callable, not {type(factory).__name__}")
     span_of(self, ttl)  # before anything is loaded
+    if stale is not None or timeout is not None:
+        return self._get_or_set(key, factory, ttl, stale, timeout)
     tick(self)
     found = fc_get(self.c, <PyObject *>key)
     if found is not NULL:
         return fc_steal(found)
+    if self.watch & HOOK_DECIDE:
+        return self._get_or_set(key, factory, ttl, stale, timeout)
     return load(self, None, key, ttl, factory, NULL, 0, NULL)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from frys_cache.config import CHAIN
+from frys_cache.errors import ConfigurationError
 from frys_cache.manager import CacheManager
 from frys_cache.tiers.closed import CLOSED
 from frys_cache.types import MISSING
@@ -15,7 +17,7 @@ from frys_cache.types import MISSING
 if TYPE_CHECKING:
     from frys_cache.config import CacheConfig
 
-__all__ = ["CLOSED", "NOTHING", "in_memory", "open_chain"]
+__all__ = ["CLOSED", "NOTHING", "open_chain"]
 
 
 class _Nothing:
@@ -23,20 +25,28 @@ class _Nothing:
 
     __slots__ = ()
 
-    def read(self, memory: Any, key: Any) -> Any:
+    async def read(self, _face: Any, memory: Any, key: Any) -> Any:
         return MISSING
 
-    def read_many(self, memory: Any, keys: list[Any]) -> list[Any]:
+    async def read_many(self, _face: Any, memory: Any, keys: list[Any]) -> list[Any]:
         # A subclass that turned hooks on may answer for one key alone.
         return [memory._on_miss(key) for key in keys]
 
-    def write(self, memory: Any, key: Any, value: Any, life: Any, version: Any) -> None:
+    async def write(self, _face: Any, memory: Any, key: Any, value: Any, life: Any) -> None:
+        pass
+
+    async def write_loaded(
+        self, _face: Any, memory: Any, key: Any, value: Any, life: Any, version: Any
+    ) -> None:
         pass
 
     def evicted(self, key: Any, value: Any, cause: Any) -> None:
         pass
 
-    def remove(self, memory: Any, keys: Any) -> None:
+    async def remove(self, _face: Any, memory: Any, keys: Any) -> None:
+        pass
+
+    async def clear(self, _face: Any, memory: Any) -> None:
         pass
 
     def version(self) -> None:
@@ -49,8 +59,10 @@ NOTHING: Final = _Nothing()
 def open_chain(config: CacheConfig) -> CacheManager:
     """Open the tiers that a configuration names, and return what coordinates them.
 
-    Raises what the constructor of `PersistentCache` raises.
+    Raises what the constructors of the tiers and of `CacheManager` raise, and `ConfigurationError`
+    for a loader or backend that only an event loop can run.
     """
+    tiers = []
     tier = config.persistent
     owned = isinstance(tier, (str, os.PathLike))
     if owned:
@@ -66,20 +78,18 @@ def open_chain(config: CacheConfig) -> CacheManager:
             max_key_size=config.max_key_size,
             max_value_size=config.max_value_size,
         )
-    return CacheManager([tier], mode=config.mode, config=config, owned=owned)
-
-
-def in_memory(memory: Any, operation: str, key: Any, *arguments: Any) -> Any:
-    """Carry out on a memory without hooks what a chain would have decided."""
-    if operation == "contains":
-        return False  # memory has said so
-    if operation in ("ttl_of", "forget_calls"):
-        return MISSING
-    if operation == "pop":
-        return memory.pop(key, MISSING)
-    if operation in ("add", "replace"):
-        value, ttl, cost = arguments
-        return getattr(memory, operation)(key, value, ttl=ttl, cost=cost)
-    if operation == "put_many":
-        return memory.put_many(key, ttl=arguments[0])
-    return getattr(memory, operation)(key, *arguments)
+    if tier is not None:
+        tiers.append(tier)
+    try:
+        rules = {name: getattr(config, name) for name in CHAIN}
+        manager = CacheManager(tiers, config=config, owned=owned, **rules)
+        if manager.needs_loop:
+            raise ConfigurationError(
+                "the loader or backend is async, and a FrysCache is used from threads: pass plain "
+                "functions"
+            )
+    except BaseException:
+        if owned:
+            tier.close()
+        raise
+    return manager

@@ -25,14 +25,19 @@ from frys_cache._core import (
     MemoryCache,
     _rehome,
 )
-from frys_cache.below import CLOSED, NOTHING, in_memory, open_chain
-from frys_cache.config import ROOM, CacheConfig, changed
+from frys_cache.below import CLOSED, NOTHING, open_chain
+from frys_cache.config import CHAIN, ROOM, CacheConfig, changed
+from frys_cache.consistency import ConsistencyManager, ConsistencyStrategy
 from frys_cache.errors import CacheClosed
+from frys_cache.freshness import check_seconds
+from frys_cache.health import TierHealth
 from frys_cache.manager import CacheManager
+from frys_cache.tiers.face import SYNC, run_sync
 from frys_cache.types import CacheStats, EvictionCause, Policy
 
 if TYPE_CHECKING:
     from frys_cache.tiers.persistent import PersistentCache
+    from frys_cache.writeback import FlushReport
 
 __all__ = ["FrysCache"]
 
@@ -106,6 +111,17 @@ class FrysCache(_Home[K, V]):
         name: str | None = None,
         max_key_size: int = 64 * 1024,
         max_value_size: int = 8 * 1024 * 1024,
+        consistency: ConsistencyManager | ConsistencyStrategy | str = "write-through",
+        backend: Any = None,
+        loader: Callable[[K], Any] | None = None,
+        loader_many: Callable[[list[K]], Mapping[K, V]] | None = None,
+        negative_ttl: float | timedelta | None = None,
+        stale_ttl: float | timedelta | None = None,
+        jitter: float = 0.0,
+        soft_timeout: float | timedelta | None = None,
+        loader_timeout: float | timedelta | None = None,
+        lock_timeout: float | timedelta | None = None,
+        refresh_ahead: float | Literal["xfetch"] | None = None,
         mode: Literal["resilient", "strict"] = "resilient",
     ) -> None:
         """Make an empty cache in memory, over what the tier below has."""
@@ -132,6 +148,17 @@ class FrysCache(_Home[K, V]):
                 "max_key_size": max_key_size,
                 "max_value_size": max_value_size,
                 "mode": mode,
+                "consistency": consistency,
+                "backend": backend,
+                "loader": loader,
+                "loader_many": loader_many,
+                "negative_ttl": negative_ttl,
+                "stale_ttl": stale_ttl,
+                "jitter": jitter,
+                "soft_timeout": soft_timeout,
+                "loader_timeout": loader_timeout,
+                "lock_timeout": lock_timeout,
+                "refresh_ahead": refresh_ahead,
             }
         )
         config = CacheConfig(**memory, **below) if below else None
@@ -139,7 +166,7 @@ class FrysCache(_Home[K, V]):
             memory["max_size_bytes"] = ROOM
         super().__init__(**memory)
         self._name = name
-        if config is not None and persistent is not None:
+        if config is not None and (persistent is not None or not below.keys().isdisjoint(CHAIN)):
             self._attach(config, open_chain(config))
 
     @classmethod
@@ -196,7 +223,7 @@ class FrysCache(_Home[K, V]):
         if not isinstance(below, CacheManager):
             return memory
         tiers = below.stats()
-        found = sum(tier.hits for tier in tiers.values())
+        found = below.answered
         return replace(
             memory,
             hits=memory.hits + found,
@@ -204,24 +231,36 @@ class FrysCache(_Home[K, V]):
             tiers=MappingProxyType({**memory.tiers, **tiers}),
         )
 
-    def flush(self, timeout: float | None = None) -> None:
-        """Wait until everything stored so far outlives a power cut.
+    def health(self) -> Mapping[str, TierHealth]:
+        """Return how each level does, by its name, `"memory"` first; a pure read.
+
+        >>> FrysCache(10).health()["memory"].state
+        'ok'
+        """
+        manager = self.manager
+        return {"memory": TierHealth()} if manager is None else manager.health()
+
+    def flush(self, timeout: float | None = None) -> FlushReport | None:
+        """Wait until all that waits has been sent, and everything stored so far outlives a power cut.
 
         Without it, all that was stored outlives the process, however that ends.  timeout: seconds,
         or None to wait as long as it takes; `CacheTimeout` when they are over.  Raises
-        `TierUnavailable` where the disk fails.
+        `TierUnavailable` where the disk fails.  With WRITE_BACK it returns a `FlushReport`: how
+        many writes were sent meanwhile, how many the backend has refused for good.
 
         >>> FrysCache(10).flush()
         """
         manager = self.manager
-        if manager is not None:
-            manager.flush(timeout)
+        return None if manager is None else manager.flush(timeout)
 
-    def close(self) -> None:
+    def close(self, timeout: float | None = 10.0) -> FlushReport | None:
         """Empty memory, give back what lies below, and refuse all further work.
 
-        A persistent tier keeps its entries; it is closed if it was opened by its path.  A second
-        time, nothing happens.  Afterwards reads and writes raise `CacheClosed`.
+        A persistent tier keeps its entries; it is closed if it was opened by its path.  With
+        WRITE_BACK, what waits is sent first, for at most `timeout` seconds (None: as long as it
+        takes); the `FlushReport` that is returned says how many writes are left, which the journal
+        keeps for the next time.  A second time, nothing happens.  Afterwards reads and writes raise
+        `CacheClosed`.
 
         >>> cache = FrysCache(10)
         >>> cache.close()
@@ -231,11 +270,11 @@ class FrysCache(_Home[K, V]):
         """
         below, self._below = self._below, CLOSED
         if below is CLOSED:
-            return
+            return None
         self._hooks = CHAINED
-        if isinstance(below, CacheManager):
-            below.close(self)
+        report = below.close(self, timeout) if isinstance(below, CacheManager) else None
         self._empty()
+        return report
 
     def __enter__(self) -> Self:
         return self
@@ -252,23 +291,38 @@ class FrysCache(_Home[K, V]):
 
     def _on_miss(self, key: K) -> Any:
         """Look below memory for a key; MISSING when it is not there either."""
-        return self._chain().read(self, key)
+        below = self._below
+        if type(below) is not CacheManager:
+            below = self._chain()
+        return run_sync(below.read(SYNC, self, key))
 
     def _on_miss_many(self, keys: list[K]) -> list[Any]:
         """Look below memory for several keys."""
-        found: list[Any] = self._chain().read_many(self, keys)
+        found: list[Any] = run_sync(self._chain().read_many(SYNC, self, keys))
         return found
 
-    def _on_write(self, key: K, value: V, life: float | None, version: int | None) -> None:
+    def _on_write(
+        self, key: K, value: V, life: float | None, version: int | None
+    ) -> float | None:
         """Write below memory, before memory changes; what it raises leaves memory as it was.
 
         life: the seconds that the entry has, or None.  version: of a value that was loaded.
+        Returns the seconds for which memory may answer for it, or None: as long as it lives.
         """
-        self._chain().write(self, key, value, life, version)
+        chain = self._chain()
+        if version is None:
+            shown: float | None = run_sync(chain.write(SYNC, self, key, value, life))
+            return shown
+        run_sync(chain.write_loaded(SYNC, self, key, value, life, version))
+        return None
 
     def _on_remove(self, keys: list[K] | None) -> list[bool] | None:
         """Remove keys (None: all) below, before memory changes; whether each was there."""
-        removed: list[bool] | None = self._chain().remove(self, keys)
+        chain = self._chain()
+        if keys is None:
+            run_sync(chain.clear(SYNC, self))
+            return None
+        removed: list[bool] | None = run_sync(chain.remove(SYNC, self, keys))
         return removed
 
     def _on_evict(self, key: K, value: V, cause: Any) -> None:
@@ -277,11 +331,18 @@ class FrysCache(_Home[K, V]):
 
     def _on_decide(self, operation: str, key: K, *arguments: Any) -> Any:
         """Carry out what depends on whether a key is there, on all tiers."""
+        return run_sync(getattr(self._chain(), operation)(SYNC, self, key, *arguments))
+
+    def _get_or_set(self, key: K, factory: Callable[[], V], ttl: Any, stale: Any, timeout: Any) -> V:
+        """Return the value of a key, or what its factory brings, by the rules of the chain."""
+        stale, timeout = check_seconds("stale", stale), check_seconds("timeout", timeout)
         chain = self._chain()
-        if chain is not CLOSED and chain.alone:
-            self._hooks = 0  # from now on a cache in memory alone
-            return in_memory(self, operation, key, *arguments)
-        return getattr(chain, operation)(self, key, *arguments)
+        if chain is NOTHING:
+            config = CacheConfig(**self._memory_arguments())
+            self._attach(config, open_chain(config))
+            chain = self._chain()
+        value: V = run_sync(chain.get_or_set(SYNC, self, key, factory, ttl, stale, timeout))
+        return value
 
     def _version(self) -> int | None:
         """Return the version of a value whose loading begins now."""

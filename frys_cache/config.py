@@ -17,7 +17,9 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, Literal
 
+from frys_cache.consistency import ConsistencyManager, ConsistencyStrategy, consistency_of
 from frys_cache.errors import ConfigurationError
+from frys_cache.freshness import check_jitter, check_refresh_ahead, check_seconds
 from frys_cache.types import EvictionCause, Policy
 
 __all__ = ["CacheConfig"]
@@ -86,6 +88,30 @@ class CacheConfig:
     """Bytes of a value as it is stored below memory."""
     mode: Literal["resilient", "strict"] = "resilient"
     """Whether a fault of a lower tier is a miss that is counted, or an error."""
+    consistency: ConsistencyManager | ConsistencyStrategy | str = "write-through"
+    """Who writes where, and when: a strategy, its name, or a `ConsistencyManager`."""
+    backend: Any = None
+    """A `Backend`, the system of record; None: the lowest tier is the record."""
+    loader: Callable[[Any], Any] | None = None
+    """Called with a key that no level has, gives its value or MISSING."""
+    loader_many: Callable[[Any], Mapping[Any, Any]] | None = None
+    """Called with a list of such keys, gives a mapping of those that have a value."""
+    negative_ttl: float | timedelta | None = None
+    """Seconds for which it is remembered that the source has no value, 0 for not at all; None: a
+    tenth of the ttl, and 30 at most."""
+    stale_ttl: float | timedelta | None = None
+    """Seconds after its expiry in which a value may still be given, while it is loaded anew."""
+    jitter: float = 0.0
+    """The fraction by which each ttl is varied, from 0 to below 1."""
+    soft_timeout: float | timedelta | None = None
+    """Seconds to wait for a load before a stale value is given; None: it is given at once."""
+    loader_timeout: float | timedelta | None = None
+    """Seconds after which who waits for a load is told `CacheTimeout`; None: never."""
+    lock_timeout: float | timedelta | None = None
+    """Seconds after which who waits for the load of another loads alone; None: never."""
+    refresh_ahead: float | Literal["xfetch"] | None = None
+    """The fraction of a ttl after which what is asked for is loaded anew, or "xfetch": the later,
+    the likelier, by how long loading takes."""
 
     def __post_init__(self) -> None:
         _check_bound(self)
@@ -97,6 +123,13 @@ class CacheConfig:
         _check_whole("max_key_size", self.max_key_size)
         _check_whole("max_value_size", self.max_value_size)
         _check_mode(self.mode)
+        object.__setattr__(self, "consistency", _plain(self.consistency))
+        check_jitter("jitter", self.jitter)
+        check_refresh_ahead("refresh_ahead", self.refresh_ahead)
+        for name in ("negative_ttl", "stale_ttl", "soft_timeout"):
+            check_seconds(name, getattr(self, name), allow_zero=True, allow_inf=True)
+        for name in ("loader_timeout", "lock_timeout"):
+            check_seconds(name, getattr(self, name))
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of `FrysCache` that differ from the defaults, as a new dict.
@@ -130,6 +163,22 @@ class CacheConfig:
         shown = (f"{name}={show(value)}" for name, value in self.arguments().items())
         return f"{type(self).__name__}({', '.join(shown)})"
 
+
+CHAIN = (
+    "mode",
+    "consistency",
+    "backend",
+    "loader",
+    "loader_many",
+    "negative_ttl",
+    "stale_ttl",
+    "jitter",
+    "soft_timeout",
+    "loader_timeout",
+    "lock_timeout",
+    "refresh_ahead",
+)
+"""The fields that say how the chain works."""
 
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(CacheConfig)}
 
@@ -256,6 +305,12 @@ def _check_name(value: object) -> None:
         raise ConfigurationError(
             f"name must be a str that is not empty, or None for no name, not {value!r}"
         )
+
+
+def _plain(consistency: object) -> Any:
+    """Return a strategy as its name, so that equal configurations are equal, and check it."""
+    found = consistency_of(consistency)  # type: ignore[arg-type]
+    return consistency if found is consistency else found.strategy.value
 
 
 def _check_mode(value: object) -> None:

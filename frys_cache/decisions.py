@@ -1,176 +1,332 @@
 """What depends on whether a key is there: `in`, `add`, `replace`, `incr`, `touch`, `pop` and so on.
 
-The tier below memory decides, in one step for all threads, since memory has only a part of what
-there is.  Memory follows: it takes over what was stored, under the rule of the two tokens that
-manager.py tells of, or forgets the key, and the next read asks below.
+The lowest tier decides, in one step for all threads, since memory has only a part of what there is:
+it is asked to put the new record in the place of exactly the one that was read, and if that is
+another by now, all begins anew.  With a write-back the writes that wait decide so, and where there
+is no tier, memory.  The levels above follow: memory takes over what was stored, under its token,
+and the others forget the key.
 
-Cost: that of the tier, and a look at memory.
+Cost: a read and a write of the tier, and a look at memory.
 Not chosen: to decide in memory and write below afterwards, where two threads could both have added.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from frys_cache.errors import IntegrityError, TierUnavailable, WriteError
+from frys_cache.levels import FAULTS, Level, expiry_of
 from frys_cache.types import DEFAULT, MISSING, Default
+from frys_cache.writing import Writing
 
 if TYPE_CHECKING:
     from frys_cache._core import MemoryCache
-    from frys_cache.codec.entry import Codec
-    from frys_cache.doubts import Doubts
-    from frys_cache.tiers.persistent import PersistentCache
 
     _Memory: TypeAlias = MemoryCache[Any, Any]
     _Ttl: TypeAlias = float | timedelta | Default | None
+    # Given the value of a key (or MISSING) and the end of its life, what they become (MISSING: the
+    # key goes), or None: they stay.
+    _Step: TypeAlias = Callable[[Any, int], tuple[Any, int] | None]
 
-__all__ = ["Decisions", "expiry_of"]
+__all__ = ["Decisions"]
 
-
-def expiry_of(life: float | None, wall_ms: int) -> int:
-    """Return when a life of so many seconds ends, in milliseconds since 1970; 0 for None, never.
-
-    >>> expiry_of(1.5, 1_000), expiry_of(None, 1_000)
-    (2500, 0)
-    """
-    return 0 if life is None else wall_ms + max(1, round(life * 1000))
+SAME: Final = object()
+"""What a step comes to that leaves all as it was."""
 
 
-class Decisions:
-    """The part of a `CacheManager` that lets the tier decide."""
+class Decisions(Writing):
+    """The part of a `CacheManager` that decides."""
 
-    _cache: PersistentCache[Any, Any]
-    _codec: Codec
-    _doubts: Doubts
-    _strict: bool
-    _ttl: float | None
-    faults: int
-
-    if TYPE_CHECKING:
-
-        def read(self, memory: _Memory, key: Any) -> Any:
-            """Return the value of a key that memory does not have."""
-
-        def _tell(self, memory: _Memory, key: Any) -> None: ...
-
-    def contains(self, memory: _Memory, key: Any) -> bool:
+    async def contains(self, face: Any, memory: _Memory, key: Any) -> bool:
         """Tell whether a key that memory does not have is below."""
-        code = self._codec.key(key)
-        if code in self._doubts:
-            return False
-        try:
-            return self._cache.tier.read_one(code) is not None
-        except IntegrityError:
-            return False  # the next read removes it
-        except TierUnavailable:
-            self.faults += 1
-            if self._strict:
-                raise
-            return False
+        code = self._code(key)
+        if self._writes is not None and (op := self._writes.find(code)) is not None:
+            return self._waiting_is_live(op)
+        if self._aside is not None and (kept := self._aside.find(key)) is not None:
+            if kept.value is MISSING or kept.fresh_until > self._steady():
+                return kept.value is not MISSING
+        return await self._is_below(face, code)
 
-    def add(self, memory: _Memory, key: Any, value: Any, ttl: _Ttl, cost: float) -> bool:
+    async def add(
+        self, face: Any, memory: _Memory, key: Any, value: Any, ttl: _Ttl, cost: float
+    ) -> bool:
         """Store a value if the key is nowhere; whether it was stored."""
-        return self._store_if(memory, key, value, ttl, cost, "add")
+        return await self._store_if(face, memory, key, value, ttl, cost, False)
 
-    def replace(self, memory: _Memory, key: Any, value: Any, ttl: _Ttl, cost: float) -> bool:
+    async def replace(
+        self, face: Any, memory: _Memory, key: Any, value: Any, ttl: _Ttl, cost: float
+    ) -> bool:
         """Store a value if the key is somewhere; whether it was stored."""
-        return self._store_if(memory, key, value, ttl, cost, "replace")
+        return await self._store_if(face, memory, key, value, ttl, cost, True)
 
-    def _store_if(
-        self, memory: _Memory, key: Any, value: Any, ttl: Any, cost: float, which: str
+    async def _store_if(
+        self, face: Any, memory: _Memory, key: Any, value: Any, ttl: Any, cost: float, there: bool
     ) -> bool:
         life = memory._life(key, ttl)
         token = memory._token(key)
-        if not self._decide(memory, key, which, key, value, ttl=self._life_below(life)):
+
+        def step(found: Any, _: int) -> tuple[Any, int] | None:
+            return (value, self._ends(life)) if (found is not MISSING) == there else None
+
+        which = "replace" if there else "add"
+        if await self._change(face, memory, key, which, step) is SAME:
             return False
-        memory._keep(key, value, life, cost, token)
+        self._follow(memory, key, value, life, cost, token)
         return True
 
-    def setdefault(self, memory: _Memory, key: Any, default: Any) -> Any:
+    def _follow(
+        self, memory: _Memory, key: Any, value: Any, life: float | None, cost: float, token: int
+    ) -> None:
+        """Have memory take over what was stored below, and look after it."""
+        shown = self._look_after(key, value, life)
+        if self._around:
+            memory._forget(key)
+        elif self._levels or self._writes is not None or self._backend is not None:
+            memory._keep(key, value, shown, cost, token)
+
+    async def setdefault(self, face: Any, memory: _Memory, key: Any, default: Any) -> Any:
         """Return the value of a key, which becomes `default` if it is nowhere."""
         while True:
-            value = self.read(memory, key)
+            value = memory.peek(key, MISSING)
+            if value is MISSING:
+                value = await self.read(face, memory, key, False)
             if value is not MISSING:
                 return value
-            if self.add(memory, key, default, DEFAULT, 1.0):
+            if await self.add(face, memory, key, default, DEFAULT, 1.0):
                 return default
 
-    def incr(self, memory: _Memory, key: Any, delta: int) -> int:
+    async def incr(self, face: Any, memory: _Memory, key: Any, delta: int) -> int:
         """Add to an int; memory asks below for it when it is read next."""
         if not isinstance(delta, int):
             raise TypeError(f"incr adds an int, not {type(delta).__name__}")
-        life = self._life_below(memory._life(key, DEFAULT))
-        try:
-            return cast(int, self._decide(memory, key, "incr", key, delta, ttl=life))
-        finally:
-            memory._forget(key)
+        life = memory._life(key, DEFAULT)
 
-    def touch(self, memory: _Memory, key: Any, ttl: _Ttl) -> bool:
+        def step(found: Any, ends: int) -> tuple[Any, int]:
+            if found is MISSING:
+                return int(delta), self._ends(life)
+            if not isinstance(found, int):
+                raise TypeError(f"incr adds ints, not {found!r} and {delta!r}")
+            return int(found) + int(delta), ends
+
+        try:
+            return cast(int, await self._change(face, memory, key, "incr", step))
+        finally:
+            if self._levels or self._writes is not None or self._backend is not None:
+                memory._forget(key)
+
+    async def touch(self, face: Any, memory: _Memory, key: Any, ttl: _Ttl) -> bool:
         """Let a key live for another ttl from now on; whether it was somewhere."""
         life = memory._life(key, ttl)
-        touched = bool(self._decide(memory, key, "touch", key, self._life_below(life)))
-        return memory._touch(key, life) or touched
 
-    def ttl_of(self, memory: _Memory, key: Any) -> float | Any | None:
-        """Return the seconds that a key that memory does not have has left; or MISSING."""
-        try:
-            return self._cache.ttl_of(key)
-        except KeyError:
+        def step(found: Any, _: int) -> tuple[Any, int] | None:
+            return None if found is MISSING else (found, self._ends(life))
+
+        touched = self._levels and await self._change(face, memory, key, "touch", step) is not SAME
+        if self._aside is not None:
+            self._aside.forget(key)
+        return bool(memory._touch(key, life) or touched)
+
+    async def ttl_of(self, face: Any, memory: _Memory, key: Any, left: Any) -> float | Any | None:
+        """Return the seconds that a key has left, None for ever, or MISSING.
+
+        left: those that memory gives it.
+        """
+        if self._aside is not None and (kept := self._aside.find(key)) is not None:
+            more = kept.fresh_until - self._steady()
+            if kept.value is not MISSING and more > 0:
+                return more
+        if left is not MISSING:
+            return left
+        code = self._code(key)
+        ends = -1
+        if self._writes is not None and (op := self._writes.find(code)) is not None:
+            if not self._waiting_is_live(op):
+                return MISSING
+            ends = op.expires_ms
+        else:
+            for level in self._levels:
+                record = await level.ask(face, "read_one", code)
+                if record is not None and self._is_live(level, record):
+                    _, fresh_ms, hard_ms, _ = level.codec.ends(record)
+                    ends = fresh_ms or hard_ms
+                    break
+        if ends < 0:
             return MISSING
+        return (ends - self.wall()) / 1000 if ends else None
 
-    def pop(self, memory: _Memory, key: Any) -> Any:
+    async def pop(self, face: Any, memory: _Memory, key: Any) -> Any:
         """Remove a key and return its value, or MISSING."""
-        code = self._codec.key(key)
-        version = self._cache.tier.versions.next()
-        # Before the tier, so that nobody hands down again what was popped.
-        here = memory._forget(key)
-        try:
-            if code in self._doubts:
-                raise TierUnavailable("the last write of this key is still to be taken")
-            if here is not MISSING:
-                self._hand_down(code, here, None, version)
-            value = self._cache.pop(key, MISSING)
-        except (TierUnavailable, IntegrityError) as error:
-            raise self._undecided("pop", key, error) from error
-        memory._forget(key)
+        gone = MISSING
+
+        def step(found: Any, _: int) -> tuple[Any, int] | None:
+            nonlocal gone
+            gone = found
+            return None if found is MISSING else (MISSING, 0)
+
+        if not self._levels and self._writes is None and self._backend is None:
+            gone = memory._forget(key)
+        else:
+            await self._change(face, memory, key, "pop", step)
+            memory._forget(key)
+        if self._aside is not None:
+            self._aside.forget(key)
         self._tell(memory, key)
+        return gone
+
+    # ---- the one step ----------------------------------------------------------------------------
+
+    async def _change(self, face: Any, memory: _Memory, key: Any, which: str, step: _Step) -> Any:
+        """Let what decides take a step; return the new value, or SAME if all stayed as it was."""
+        code = self._code(key)
+        try:
+            if self._writes is not None:
+                changed = await self._change_waiting(face, memory, key, code, step)
+            elif self._backend is not None:
+                changed = await self._in_turn(
+                    face, code, lambda: self._change_both(face, memory, key, code, step, which)
+                )
+            elif self._levels:
+                changed = await self._change_levels(face, memory, key, code, step, which)
+            else:
+                changed = self._change_memory(memory, key, step)
+        except FAULTS as error:
+            raise WriteError(
+                f"the {self._levels[-1].name} tier could not decide {which}({key!r}): {error}",
+                {key: error},
+            ) from error
+        if changed is not SAME and self._aside is not None:
+            self._aside.forget(key)
+        self._tell(memory, key)
+        return changed
+
+    async def _change_waiting(
+        self, face: Any, memory: _Memory, key: Any, code: Any, step: _Step
+    ) -> Any:
+        """Decide among the writes that wait and what is below them."""
+        writes = self._writes
+        assert writes is not None
+        while True:
+            record = None
+            version = self._next()
+            op = writes.find(code)
+            if op is not None:
+                found = writes.value_of(op) if self._waiting_is_live(op) else MISSING
+                ends = op.expires_ms
+            elif self._journals is not None:
+                record, found, ends = await self._found(face, code, self._journals)
+            else:
+                found, ends = memory.peek(key, MISSING), 0
+            taken = step(found, ends)
+            if taken is None:
+                return SAME
+            value, ends = taken
+            await writes.make_room(face)
+            if writes.swap(code, key, op, record, value, version, ends):
+                memory._forget(key)
+                return value
+
+    async def _change_both(
+        self, face: Any, memory: _Memory, key: Any, code: Any, step: _Step, which: str
+    ) -> Any:
+        """Decide in the tiers, or in memory, and tell the backend; if that fails, take it back."""
+        if self._levels:
+            value = await self._change_levels(face, memory, key, code, step, which)
+        else:
+            taken = step(memory.peek(key, MISSING), 0)
+            value = SAME if taken is None else taken[0]
+        if value is SAME or which == "touch":
+            return value
+        try:
+            if value is MISSING:
+                await face.call(self._backend.delete, key)
+            else:
+                await face.call(self._backend.store, key, value)
+        except BaseException:
+            await self._distrust(face, memory, [key], [code])
+            raise
         return value
 
-    def _decide(self, memory: _Memory, key: Any, which: str, *arguments: Any, **more: Any) -> Any:
-        """Let the tier decide, which first is told of what memory alone has.
+    async def _change_levels(
+        self, face: Any, memory: _Memory, key: Any, code: Any, step: _Step, which: str
+    ) -> Any:
+        """Let the lowest tier decide; those above it forget the key."""
+        level = self._levels[-1]
+        if code in level.doubts:
+            raise TierUnavailable("the last write of this key is still to be taken")
+        while True:
+            # The version is from before memory is looked at.  Whoever removes a key removes it
+            # from memory first, so what is removed after that look has a later version.
+            version = self._next()
+            if which == "pop":
+                here = memory._forget(key)  # so that nobody hands down again what was popped
+                life = None
+            else:
+                here, life = memory.peek(key, MISSING), memory._left(key)
+            if here is not MISSING:
+                await self._hand_down(face, code, here, life, version)
+            record, found, ends = await self._found(face, code, level)
+            taken = step(found, ends)
+            if taken is None:
+                return SAME
+            value, ends = taken
+            version = self._next()
+            new = None if value is MISSING else level.codec.encode(code, value, version, ends)
+            if await level.ask(face, "swap", code, record, new, version, ends):
+                break
+        for upper in self._levels[:-1]:
+            try:
+                await upper.ask(face, "drop", [code], self._next())
+            except FAULTS as error:
+                await self._unwritten(face, memory, [key], [code], upper, error, False)
+        return value
 
-        The version is from before memory is looked at.  Whoever removes a key removes it from
-        memory first, so what is removed after that look has a later version and stays removed.
-        """
-        code = self._codec.key(key)
+    def _change_memory(self, memory: _Memory, key: Any, step: _Step) -> Any:
+        """Decide in memory, which is all there is."""
+        while True:
+            found = memory.peek(key, MISSING)
+            life = memory._left(key)
+            taken = step(found, self._ends(life))
+            if taken is None:
+                return SAME
+            value, ends = taken
+            life = (ends - self.wall()) / 1000 if ends else None
+            if memory._swap(key, found, value, life):
+                return value
+
+    async def _found(
+        self, face: Any, code: Any, level: Level
+    ) -> tuple[bytes | None, Any, int]:
+        """Return what a level has: the record, the value or MISSING, and the end of its life."""
+        record = await level.ask(face, "read_one", code)
+        if record is None:
+            return None, MISSING, 0
         try:
-            if code in self._doubts:
-                raise TierUnavailable("the last write of this key is still to be taken")
-            version = self._cache.tier.versions.next()
-            value = memory.peek(key, MISSING)
-            if value is not MISSING:
-                self._hand_down(code, value, memory._left(key), version)
-            decided = getattr(self._cache, which)(*arguments, **more)
-        except (TierUnavailable, IntegrityError) as error:
-            raise self._undecided(which, key, error) from error
-        self._tell(memory, key)
-        return decided
+            entry = level.decode(code, record)
+        except IntegrityError:
+            level.faults += 1
+            return record, MISSING, 0
+        if entry is None or entry[0] is MISSING or 0 < entry[2] <= self.wall():
+            return record, MISSING, 0
+        return record, entry[0], entry[2]
 
-    def _hand_down(self, code: bytes, value: Any, life: float | None, version: int) -> None:
+    async def _hand_down(
+        self, face: Any, code: Any, value: Any, life: float | None, version: int
+    ) -> None:
         """Have below what memory alone has: the disk evicted it, or was not to have it yet."""
-        tier = self._cache.tier
-        if tier.read_one(code) is None:
-            expires_ms = expiry_of(self._life_below(life), tier.wall())
-            record = self._codec.encode(code, value, version, expires_ms)
-            tier.put_one(code, record, version, expires_ms)
+        level = self._levels[-1]
+        if await level.ask(face, "read_one", code) is None:
+            ends = expiry_of(level.life(life), self.wall())
+            record = level.codec.encode(code, value, version, ends)
+            await level.ask(face, "put_one", code, record, version, ends)
 
-    def _life_below(self, life: float | None) -> float | None:
-        """Return how long an entry lives below: no longer than the tier lets any live."""
-        if self._ttl is None:
-            return life
-        return self._ttl if life is None else min(life, self._ttl)
+    def _ends(self, life: float | None) -> int:
+        """Return when what lives so long from now on ends in the lowest tier."""
+        return expiry_of(self._levels[-1].life(life) if self._levels else life, self.wall())
 
-    def _undecided(self, which: str, key: Any, error: Exception) -> WriteError:
-        self.faults += 1
-        return WriteError(f"the disk could not decide {which}({key!r}): {error}", {key: error})
+    def _waiting_is_live(self, op: Any) -> bool:
+        """Tell whether a write that waits is a value whose time is not over."""
+        if op.is_delete:
+            return False
+        return not op.expires_ms or self._backend is not None or op.expires_ms > self.wall()

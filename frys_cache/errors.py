@@ -84,6 +84,13 @@ class TierUnavailable(CacheError, ConnectionError):
     """A tier cannot be reached now."""
 
 
+class NoSpace(TierUnavailable):
+    """A tier takes no more, and what it has can be read.
+
+    Private to the package, which goes on reading there; others see a TierUnavailable.
+    """
+
+
 class TierLockedError(CacheError, RuntimeError):
     """Another process holds the tier."""
 

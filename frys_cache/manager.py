@@ -1,75 +1,83 @@
-"""`CacheManager`: what a cache does below memory; the chain of its tiers.
+"""`CacheManager`: what a cache does below memory; the chain of its tiers, and the source behind.
 
-Reads go down until a tier answers, and what it brings is kept in memory with the life it has left.
-Writes go to the lowest tier first, so that no tier is ahead of the one below it.  Three rules keep
-memory from showing what is no longer below:
-
-- Whoever reads below takes a token of memory first and fills memory with it afterwards; a write or
-  a removal in between makes the token worthless, and the value is returned but not kept.
-- Whoever writes below takes a token first too.  Of two writers of a key each makes the other's
-  token worthless, so memory keeps neither value, and the tier keeps the one of the newer version.
-- What depends on whether a key is there is decided by the tier (decisions.py).
-
-Cost: 2 us on a miss of memory, beside what the tier takes; nothing on a hit.
-Not chosen: a lock per key around both tiers, under which foreign code of keys and values would run.
+The algorithm is written once, as coroutines over a face: the methods here that take a memory first
+run it to the end on the calling thread, and whoever is on an event loop awaits the same coroutines
+over `ASYNC`.  Its parts: reading.py, loading.py, writing.py, removing.py, decisions.py; each says
+what it costs.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from weakref import WeakValueDictionary
 
-from frys_cache.decisions import Decisions, expiry_of
-from frys_cache.doubts import Doubts
-from frys_cache.errors import (
-    CacheClosed,
-    CacheError,
-    ConfigurationError,
-    IntegrityError,
-    KeyNotStable,
-    KeyTooLarge,
-    TierUnavailable,
-    ValueTooLarge,
-    WriteError,
+from frys_cache.aside import Aside
+from frys_cache.breaker import Breaker
+from frys_cache.consistency import (
+    ConsistencyManager,
+    ConsistencyStrategy,
+    async_methods,
+    check_backend,
+    consistency_of,
 )
+from frys_cache.decisions import Decisions
+from frys_cache.errors import CacheClosed, CacheTimeout, ConfigurationError
+from frys_cache.flight import Flights
+from frys_cache.freshness import Freshness
+from frys_cache.health import CacheEvent, Events, TierHealth
 from frys_cache.held import Held
-from frys_cache.siblings import siblings_over
-from frys_cache.tiers.base import after
-from frys_cache.types import MISSING, Default, EvictionCause, TierStats
+from frys_cache.levels import FAULTS, Level
+from frys_cache.loading import Order
+from frys_cache.siblings import Siblings, siblings_over
+from frys_cache.source import source_of
+from frys_cache.tiers.face import SYNC, run_sync
+from frys_cache.tiers.versions import Versions, WallClock
+from frys_cache.types import DEFAULT, EvictionCause, TierStats
 from frys_cache.warming import warm
+from frys_cache.workers import Workers
 
 if TYPE_CHECKING:
     from frys_cache._core import MemoryCache
     from frys_cache.config import CacheConfig
-    from frys_cache.tiers.persistent import PersistentCache
+    from frys_cache.writeback import FlushReport, WriteBack
 
     _Memory: TypeAlias = MemoryCache[Any, Any]
-    _Ttl: TypeAlias = float | timedelta | Default | None
+    _Ttl: TypeAlias = Any
 
 __all__ = ["CacheManager"]
 
-SHORTEST: Final = 0.05
-"""Seconds: what has less life left is not worth a place in memory."""
 MODES: Final = ("resilient", "strict")
-
-NAME: Final = "persistent"
-
-# What a tier that fails raises, and what a key raises that cannot be below.
-FAULTS: Final = (TierUnavailable, IntegrityError)
-UNSTORABLE: Final = (KeyNotStable, KeyTooLarge)
+CLOSING: Final = 10.0
+"""Seconds that closing waits for writes that are still to be sent."""
 
 
 class CacheManager(Decisions):
-    """Coordinate the tiers below the memory of one cache.  `FrysCache` makes it.
+    """Coordinate the tiers below the memory of one cache, and the source of its data.
 
-    tiers: one `PersistentCache`.  mode: `"resilient"`, where a fault of a tier is a miss, and a
-    write that it refuses is kept in memory alone, or `"strict"`, where the first is an error and
+    `FrysCache` makes it.  tiers: the levels below memory, the fastest first, any number of them.
+    consistency: a `ConsistencyManager`, a strategy or its name.  loader, loader_many: callables
+    that give the value of a key, or a mapping of many, `MISSING` for none; plain or async.
+    backend: a `Backend`.  negative_ttl: seconds for which it is remembered that the source has
+    nothing; None: a tenth of the ttl and at most 30.  stale_ttl: seconds after its expiry in which
+    a value may still be given while it is loaded anew.  soft_timeout: seconds that who could have
+    a stale value waits for a load first; None: not at all.  loader_timeout: seconds after which who
+    waits for a load is told `CacheTimeout`.  lock_timeout: seconds after which who waits for the
+    load of another loads alone.  jitter: the fraction by which a ttl is varied.  refresh_ahead:
+    the fraction of a ttl after which a value that is asked for is loaded anew, or "xfetch": the
+    later, the likelier.  mode: `"resilient"`, where a fault of a tier is a miss, and a write that
+    the lowest one refuses is kept above it alone, or `"strict"`, where the first is an error and
     the second a `WriteError`.  config: what a pickle of the cache is made of.  owned: close the
-    tier with the cache.  Raises `ConfigurationError` for anything else.  Safe from any thread.
+    tiers with the cache.
+
+    Raises `ConfigurationError` for what cannot be.  Safe from any thread and task.
 
     >>> import tempfile
     >>> from frys_cache import FrysCache
@@ -80,377 +88,479 @@ class CacheManager(Decisions):
 
     def __init__(
         self,
-        tiers: Sequence[PersistentCache[Any, Any]],
+        tiers: Sequence[Any],
         *,
+        consistency: ConsistencyManager | ConsistencyStrategy | str = "write-through",
+        loader: Callable[[Any], Any] | None = None,
+        loader_many: Callable[[Any], Any] | None = None,
+        backend: Any = None,
+        negative_ttl: float | timedelta | None = None,
+        stale_ttl: float | timedelta | None = None,
+        soft_timeout: float | timedelta | None = None,
+        loader_timeout: float | timedelta | None = None,
+        lock_timeout: float | timedelta | None = None,
+        jitter: float = 0.0,
+        refresh_ahead: float | Literal["xfetch"] | None = None,
         mode: Literal["resilient", "strict"] = "resilient",
         config: CacheConfig | None = None,
         owned: bool = False,
     ) -> None:
-        if len(tiers) != 1:
-            raise ConfigurationError(f"a chain has one tier below memory, not {len(tiers)}")
         if mode not in MODES:
             raise ConfigurationError(f"mode must be 'resilient' or 'strict', not {mode!r}")
         self.config = config
+        self.consistency = consistency_of(consistency)
+        strategy = self.consistency.strategy
+        self._backend = _backend_of(self.consistency, backend)
+        self._source = source_of(loader, loader_many, self._backend)
+        if strategy is ConsistencyStrategy.REFRESH_AHEAD:
+            if self._source is None:
+                raise ConfigurationError(
+                    "REFRESH_AHEAD loads anew what is asked for: pass loader= or a backend too"
+                )
+            refresh_ahead = "xfetch" if refresh_ahead is None else refresh_ahead
+        self._freshness = Freshness(
+            stale_ttl=stale_ttl,
+            jitter=jitter,
+            refresh_ahead=refresh_ahead,
+            negative_ttl=negative_ttl,
+        )
+        self._soft = _seconds(soft_timeout) or 0.0
+        self._lock_timeout = _seconds(lock_timeout)
+        self._order = Order(
+            None if self._source is None else self._source.load,
+            True,
+            DEFAULT,
+            self._freshness.stale_for,
+            _seconds(loader_timeout),
+        )
+        self._loop = _loop_of(self._backend)
         self._owned = owned
-        self._cache = tiers[0]
-        self._codec = self._cache.codec
-        self._key = self._codec.key
-        self._decode = self._codec.decode
         self._strict = mode == "strict"
-        self._doubts = Doubts(self._cache)
-        self._doubted = self._doubts.keys
-        self.writes_evicted = self._cache.admission.name == "on-evict"
+        self._around = strategy is ConsistencyStrategy.WRITE_AROUND
+        self._events = Events()
+        self._workers = Workers()
+        self._turns = Flights()
+        self._held = Held()
+        self._begun: dict[int, int] = {}
+        self._steady = time.monotonic
+        self._tiers = {cache.tier.name: cache for cache in tiers}
+        if len(self._tiers) != len(tiers):
+            raise ConfigurationError("a chain has each kind of tier once at most")
+        namespaces = {cache.codec.namespace for cache in tiers}
+        if len(namespaces) > 1:
+            raise ConfigurationError(
+                f"the tiers of a chain have one namespace, not {', '.join(sorted(namespaces))}"
+            )
+        self._levels = [
+            Level(cache, self._breaker_changed)
+            for cache in tiers
+            if not getattr(cache, "alone", False)
+        ]
+        self.wall = next((c.tier.wall for c in tiers if hasattr(c.tier, "wall")), None) or WallClock()
+        versions = next((c.tier.versions for c in tiers if hasattr(c.tier, "versions")), None)
+        self._next = (versions or Versions()).next
+        self._siblings = siblings_over(self._levels[0].cache) if self._levels else Siblings()
+        self._code = self._levels[0].codec.key if self._levels else _same
+        self._aside: Aside | None = None
+        if self._source is not None or self._freshness.stale_for:
+            self._aside = self._new_aside()
+        self.writes_evicted = bool(self._levels) and self._levels[0].hands_down
         """Whether memory has to hand down what it evicts."""
-        self._held = Held()  # then: what it alone has
-        # What another process writes nobody tells of, so nothing of it is kept.
-        self._keeps = self._cache.tier.store.mode != "secondary"
-        ttl = self._cache.ttl
-        self._ttl = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
-        self._siblings = siblings_over(self._cache)
-        self.hits = 0
-        """Requests that the tier answered."""
-        self.misses = 0
-        """Requests that it did not."""
-        self.faults = 0
-        """Requests and writes that it failed."""
+        self._journals: Level | None = None
+        self._writes: WriteBack | None = None
+        if strategy is ConsistencyStrategy.WRITE_BACK:
+            self._begin_write_back(config)
+        else:
+            self._look_at_journals()
+        self.negatives = self.early = self.waiting_hits = self.stale_served = 0
+        self.loads = self.load_failures = self.alone_loads = 0
         self.unwritten = 0
         """Loaded values that could not be written below and are in memory alone."""
+        _alive[id(self)] = self
+
+    # ---- the whole -------------------------------------------------------------------------------
 
     @property
-    def tiers(self) -> MappingProxyType[str, PersistentCache[Any, Any]]:
+    def tiers(self) -> MappingProxyType[str, Any]:
         """The tiers below memory by name, the fastest first."""
-        return MappingProxyType({NAME: self._cache})
+        return MappingProxyType(self._tiers)
+
+    @property
+    def needs_loop(self) -> bool:
+        """Whether its loader or backend is async, so that only an event loop can use it."""
+        return (self._source is not None and self._source.is_async) or self._loop is not None
+
+    @property
+    def answered(self) -> int:
+        """Requests that memory missed and something below answered."""
+        levels = sum(level.hits for level in self._levels)
+        return levels + self.waiting_hits + self.early + self.stale_served
 
     def stats(self) -> dict[str, TierStats]:
         """Return what each tier has done for this cache, and holds."""
-        own = self._cache.stats()
-        return {
-            NAME: TierStats(self.hits, self.misses, own.entries, own.total_size),
-        }
+        stats = {}
+        for level in self._levels:
+            own = level.cache.stats()
+            stats[level.name] = TierStats(
+                level.hits,
+                level.misses + level.negatives + level.stale,
+                own.entries,
+                own.total_size,
+            )
+        return stats
 
-    def flush(self, timeout: float | None = None) -> None:
-        """Wait until everything written so far outlives a power cut; `TierUnavailable`."""
-        self._cache.flush(timeout)
+    def health(self) -> dict[str, TierHealth]:
+        """Return how each level does: `"memory"`, each tier, and `"source"` where there is one.
 
-    @property
-    def alone(self) -> bool:
-        """Whether there is no database: another process has it, or this one was forked."""
-        return self._cache.alone
+        What waits to be sent is reported with the tier that has the journal, or with memory.
+        """
+        found = {"memory": TierHealth(early=self.early, stale=self.stale_served)}
+        for level in self._levels:
+            down = level.breaker.state == "open"
+            degraded = level.doubted or level.problem is not None or not level.breaker.closed
+            found[level.name] = TierHealth(
+                state="down" if down else "degraded" if degraded else "ok",
+                breaker=level.breaker.state,
+                since=level.breaker.since,
+                last_error=level.problem,
+                faults=level.faults,
+                hits=level.hits,
+                misses=level.misses,
+                negatives=level.negatives,
+                stale=level.stale,
+                doubted=len(level.doubted),
+            )
+        if self._source is not None:
+            found["source"] = TierHealth(
+                hits=self.loads, faults=self.load_failures, negatives=self.negatives
+            )
+        if self._writes is not None:
+            name = "memory" if self._journals is None else self._journals.name
+            found[name] = replace(found[name], **self._writes.health())
+        return found
+
+    def subscribe(self, listener: Callable[[CacheEvent], object]) -> Callable[[], None]:
+        """Have a callable told of each `CacheEvent`; return what ends that.
+
+        Events are "breaker-open", "breaker-half-open", "breaker-closed", "load-failed",
+        "dead-letter", "backpressure", "outage" and "recovered".  It is called by whichever thread
+        caused the event, with no lock held; what it raises is reported and changes nothing.
+        """
+        return self._events.subscribe(listener)
+
+    def flush(self, timeout: float | None = None) -> FlushReport | None:
+        """Wait until all that waits is sent, and everything written outlives a power cut."""
+        report = None
+        began = time.monotonic()
+        if self._writes is not None:
+            report = run_sync(self._writes.flush(SYNC, timeout))
+        for level in self._levels:
+            if hasattr(level.cache, "flush"):
+                left = None if timeout is None else timeout - (time.monotonic() - began)
+                level.cache.flush(left if left is None else max(left, 0.001))
+        return report
 
     def attach(self, memory: _Memory) -> None:
-        """Begin to work for a memory, and fill it if the tier was opened for that."""
+        """Begin to work for a memory, and fill it if a tier was opened for that."""
         self._siblings.add(memory)
-        if self._cache.warm_on_open:
-            counts = self.hits, self.misses
-            try:
-                warm(memory, self._cache, self.read_many)
-            finally:
-                self.hits, self.misses = counts  # nobody has asked
+        for level in self._levels:
+            if getattr(level.cache, "warm_on_open", False):
+                counts = level.hits, level.misses
+                try:
+                    warm(memory, level.cache, self._read_quietly)
+                finally:
+                    level.hits, level.misses = counts  # nobody has asked
 
-    def close(self, memory: _Memory) -> None:
-        """End the work for a memory, and close the tier if it is this cache's own."""
+    def _read_quietly(self, memory: _Memory, keys: list[Any]) -> list[Any]:
+        return run_sync(self.read_many(SYNC, memory, keys, False))
+
+    def close(self, memory: _Memory, timeout: float | None = CLOSING) -> FlushReport | None:
+        """End the work for a memory, and close the tiers if they are this cache's own."""
         self._siblings.discard(memory)
+        report = None
         with suppress(CacheClosed):
             for key, value in list(memory.items()) if self._held else ():
                 self.evicted(key, value, EvictionCause.EVICTED)
-            self._doubts.settle()
+        if self._writes is not None:
+            report = run_sync(self._writes.close(SYNC, timeout))
+            self.consistency._write_back = None
+            self._siblings.writes = None
+        with suppress(CacheClosed):
+            for level in self._levels:
+                level.doubts.settle()
+        self._workers.close(0.0)
         if self._owned:
-            self._cache.close()
+            for cache in self._tiers.values():
+                cache.close()
+        return report
 
-    # ---- read ------------------------------------------------------------------------------------
+    # ---- what a cache asks for beside reading and writing ---------------------------------------
 
-    def read(self, memory: _Memory, key: Any) -> Any:
-        """Return the value of a key that memory does not have, and keep it there; or MISSING."""
-        # One frame: each further one is 5 % of a read from disk.
-        token = memory._token(key)
-        tier = self._cache.tier
-        code = self._key(key)
-        try:
-            if self._doubted and code in self._doubts:
-                self.misses += 1
-                return MISSING
-            record = tier.fetch(code)
-            if record is None:
-                self.misses += 1
-                return MISSING
-            entry = self._decode(code, record)
-        except Exception as error:  # noqa: BLE001 - RocksDB's are bare, and are sorted there
-            return self._unread(code, error)
-        if entry is None or entry[0] is MISSING:
-            self.misses += 1
-            return MISSING
-        value, _, expires_ms = entry
-        deadline = None
-        if expires_ms:
-            left = (expires_ms - tier.wall()) / 1000
-            if left <= 0:
-                self.misses += 1
-                return MISSING
-            if left < SHORTEST:  # not worth a place in memory
-                self.hits += 1
-                return value
-            deadline = time.monotonic() + left
-        self.hits += 1
-        if not self._keeps:
-            return value
-        try:
-            memory._fill(key, value, deadline, None, token)
-        except ValueTooLarge:
-            return value  # too heavy for memory; below there is room for it
-        return value
+    async def look(self, face: Any, memory: _Memory, key: Any) -> Any:
+        """Return what the tiers have for a key, or MISSING; the source is not asked."""
+        return await self.read(face, memory, key, False)
 
-    def read_many(self, memory: _Memory, keys: list[Any]) -> list[Any]:
-        """Return the values of keys that memory does not have, as `read` does, in their order."""
-        values: list[Any] = [MISSING] * len(keys)
-        tokens = [memory._token(key) for key in keys]
-        codes = list(map(self._key, keys))
-        places = list(range(len(keys)))
-        if self._doubted:
-            trusted = [at for at, code in enumerate(codes) if code not in self._doubts]
-            self.misses += len(codes) - len(trusted)
-            places, codes = [places[at] for at in trusted], [codes[at] for at in trusted]
-        if not codes:
-            return values
-        tier = self._cache.tier
-        try:
-            records = tier.fetch_list(codes)
-        except IntegrityError:  # one damaged block must not hide the others
-            return [self.read(memory, key) for key in keys]
-        except TierUnavailable:
-            self.faults += 1
-            self.misses += len(codes)
-            if self._strict:
-                raise
-            return values
-        now, steady = tier.wall(), time.monotonic()
-        found = 0
-        for place, code, entry in zip(
-            places, codes, self._codec.decode_many(codes, records), strict=True
-        ):
-            if entry is None:
-                continue
-            if isinstance(entry, IntegrityError):
-                self.misses -= 1  # counted with all others below
-                self._unread(code, entry)
-                continue
-            value, _, expires_ms = entry
-            left = (expires_ms - now) / 1000 if expires_ms else SHORTEST
-            if value is MISSING or left <= 0:
-                continue
-            found += 1
-            values[place] = value
-            if left >= SHORTEST and self._keeps:
-                deadline = steady + left if expires_ms else None
-                with suppress(ValueTooLarge):
-                    memory._fill(keys[place], value, deadline, None, tokens[place])
-        self.hits += found
-        self.misses += len(codes) - found
-        return values
+    async def write_loaded(
+        self, face: Any, memory: _Memory, key: Any, value: Any, life: float | None, version: int
+    ) -> None:
+        """Write what a memoized function has returned, with the version of when it was called."""
+        code = self._code(key)
+        await self._write_loaded(face, code, value, version, life, 0.0, 0.0)
+        self._tell(memory, key)
 
-    def _unread(self, code: bytes, error: Exception) -> Any:
-        """Take a failed read for a miss, after removing what is damaged, or pass the error on."""
-        self.faults += 1
-        try:
-            self._cache.damaged(code, error)
-        except TierUnavailable:
-            if self._strict:
-                raise
-        self.misses += 1
-        return MISSING
+    async def begin(self, _face: Any, memory: _Memory, key: Any) -> int:
+        """Return the version of what is read elsewhere from now on."""
+        version = self._next()
+        self._begun[version] = memory._token(key)
+        while len(self._begun) > BEGUN:
+            with suppress(KeyError, RuntimeError):
+                del self._begun[next(iter(self._begun))]
+        return version
 
-    # ---- write -----------------------------------------------------------------------------------
+    async def put_versioned(
+        self,
+        face: Any,
+        memory: _Memory,
+        key: Any,
+        value: Any,
+        ttl: _Ttl,
+        cost: float,
+        version: int,
+    ) -> None:
+        """Store what was read elsewhere since `begin` gave this version, unless the key changed."""
+        code = self._code(key)
+        life = self._freshness.jittered(memory._life(key, ttl))
+        token = self._begun.get(version)
+        if token is None or token != memory._token(key):
+            return
+        if self._writes is not None and self._writes.find(code) is not None:
+            return
+        plan = [
+            (level, *self._record(level, code, value, version, level.life(life), self.wall()))
+            for level in reversed(self._levels)
+        ]
+        for level, record, ends in plan:
+            try:
+                if not await level.ask(face, "put_one", code, record, version, ends):
+                    return
+            except FAULTS:
+                self.unwritten += 1
+        self._follow(memory, key, value, life, cost, token)
+        self._tell(memory, key)
 
     def version(self) -> int:
         """Return the version that a value has whose loading begins now."""
-        return self._cache.tier.versions.next()
+        return self._next()
 
-    def write(
-        self, memory: _Memory, key: Any, value: Any, life: float | None, version: int | None
-    ) -> None:
-        """Write a value below, before memory takes it.
+    # ---- parts -----------------------------------------------------------------------------------
 
-        life: seconds, or None for ever.  version: None, or that of a value that was loaded: what
-        was written since the loading began stays, and nothing is raised, for a value that cannot
-        be written below is still good in memory.
-        Raises what the codec raises, and `WriteError` where the tier fails and that is an error.
-        """
-        if version is None:
-            self._write(memory, key, value, life, None)
-            return
-        try:
-            self._write(memory, key, value, life, version)
-        except CacheError:
-            self.unwritten += 1
+    def _new_aside(self) -> Aside:
+        config = self.config
+        return Aside(None if config is None else config.max_entries)
 
-    def _write(
-        self, memory: _Memory, key: Any, value: Any, life: float | None, loaded: int | None
-    ) -> None:
-        code = self._key(key)
-        tier = self._cache.tier
-        expires_ms = expiry_of(self._life_below(life), tier.wall())
-        version = tier.versions.next() if loaded is None else loaded
-        record = self._codec.encode(code, value, version, expires_ms)
-        try:
-            if self._goes_below(code, life):
-                # Late is who drew a version and was overtaken: that must not undo this write.
-                while not tier.put_one(code, record, version, expires_ms) and loaded is None:
-                    version = tier.versions.next()
-                    record = self._codec.encode(code, value, version, expires_ms)
-                self._held.forget(code, version)
+    def _breaker_changed(self, breaker: Breaker, _before: str, after: str) -> None:
+        self._events.tell(f"breaker-{after}", breaker.name)
+
+    def _begin_write_back(self, config: CacheConfig | None) -> None:
+        """Open the journal, and bring back what it has before anything is read."""
+        rules = self.consistency
+        self._journals = next((one for one in self._levels if one.has_journal), None)
+        if self._journals is None and rules.durability != "memory":
+            raise ConfigurationError(
+                f"WRITE_BACK with durability={rules.durability!r} keeps its journal on disk: pass "
+                'persistent= too, or durability="memory", where a crash loses the last second'
+            )
+        if self._backend is None and not self._levels:
+            raise ConfigurationError("WRITE_BACK needs somewhere to write: a backend or persistent=")
+        if any(level.hands_down for level in self._levels):
+            raise ConfigurationError("WRITE_BACK and admission='on-evict' exclude each other")
+        if rules._write_back is not None:
+            raise ConfigurationError("a ConsistencyManager with WRITE_BACK is for one cache")
+        self._siblings.claim()
+        # Here, for it is half of what a cache imports.
+        from frys_cache.codec.entry import Codec
+        from frys_cache.writeback import WriteBack
+
+        journals = self._journals
+        if journals is None:
+            # Bytes, so that no foreign code compares keys while the writes that wait are locked.
+            self._code = Codec(namespace="default" if config is None else config.namespace).key
+        self._writes = WriteBack(
+            codec=None if journals is None else journals.codec,
+            tier=None if journals is None else journals.cache.tier,
+            send=self._send if self._backend is not None or self._below_journal() else None,
+            durability=rules.durability,
+            max_dirty_entries=rules.max_dirty_entries,
+            max_dirty_bytes=rules.max_dirty_bytes,
+            max_delay=rules.max_delay,
+            max_batch=rules.max_batch,
+            put_timeout=rules.put_timeout,
+            max_attempts=rules.max_attempts,
+            on_dead_letter=rules.on_dead_letter,
+            on_event=lambda kind, detail: self._events.tell(kind, **detail),
+        )
+        self._siblings.writes = rules._write_back = self._writes
+        self._writes.replay()
+        if self._writes.unknown:
+            warnings.warn(
+                "the process that had this cache before ended with writes that were in its memory "
+                "alone; which, nobody knows",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _below_journal(self) -> list[Level]:
+        """Return the levels that a write reaches after the journal, the lowest first."""
+        if self._journals is None:
+            return list(reversed(self._levels))
+        return list(reversed(self._levels[self._levels.index(self._journals) + 1 :]))
+
+    def _send(self, puts: list[Any], deletes: list[Any]) -> None:
+        """Bring a batch to the backend and to the tiers below the journal; on the flusher's thread."""
+        writes = self._writes
+        assert writes is not None
+        if self._backend is not None:
+            values = {op.key: writes.value_of(op) for op in puts}
+            keys = [op.key for op in deletes]
+            sending = _send_to(self._backend, values, keys, self._loop is not None)
+            if self._loop is None:
+                run_sync(sending)
             else:
-                if loaded is None:  # for a load there was nothing, or what is older and goes later
-                    tier.drop([code])
-                    version = tier.versions.next()
-                self._hold(code, version, value)
-        except FAULTS as error:
-            self._unwritten(memory, [key], [code], error)
-        else:
-            if self._doubted:
-                self._doubts.discard([code])
-        self._tell(memory, key)
+                _on_loop(self._loop, sending)
+        for level in self._below_journal():
+            if puts:
+                records = [
+                    (op.code, level.codec.encode(op.code, writes.value_of(op), op.version, op.expires_ms))
+                    for op in puts
+                ]
+                run_sync(level.ask(SYNC, "write", records))
+            for op in deletes:
+                run_sync(level.ask(SYNC, "drop", [op.code], op.version))
 
-    def put_many(self, memory: _Memory, pairs: list[tuple[Any, Any]], ttl: _Ttl) -> None:
-        """Store many values, on disk all of them or none.
+    def _look_at_journals(self) -> None:
+        """Warn of writes in a journal that nobody brings further, and keep apart from others."""
+        if self._siblings.writes is not None:
+            raise ConfigurationError(
+                "another cache of this process has these entries with a WRITE_BACK: give this one "
+                "another namespace"
+            )
+        for level in self._levels:
+            waiting = level.journal_size() if level.has_journal else 0
+            if waiting:
+                warnings.warn(
+                    f"{waiting} writes wait in the journal of {level.cache!r}: open it once with "
+                    "WRITE_BACK and the backend that they are for",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
 
-        Raises what the codec raises, before anything has changed, and `WriteError` as `write`.
-        """
-        tier = self._cache.tier
-        wall = tier.wall()
-        # By code, so that of equal keys the last one counts.
-        batch: dict[bytes, tuple[Any, Any, float | None, int]] = {}
-        for key, value in pairs:
-            batch[self._key(key)] = key, value, memory._life(key, ttl), memory._token(key)
-        records = {code: self._record(code, *batch[code][1:3], wall) for code in batch}
-        others = [code for code in batch if not self._goes_below(code, batch[code][2])]
-        late = list(batch.keys() - others) if others else list(batch)
-        try:
-            while late:
-                for code in late:
-                    self._held.forget(code)
-                late = tier.write([(code, records[code]) for code in late])
-                for code in late:
-                    records[code] = self._record(code, *batch[code][1:3], wall)
-            if others:
-                tier.drop(others)
-            for code in others:
-                self._hold(code, tier.versions.next(), batch[code][1])
-        except FAULTS as error:
-            keys = [key for key, _, _, _ in batch.values()]
-            self._unwritten(memory, keys, list(batch), error)
-        else:
-            self._doubts.discard(batch)
-        try:
-            for key, value, life, token in batch.values():
-                memory._keep(key, value, life, 1.0, token)
-                self._tell(memory, key)
-        except BaseException:  # a sizeof has raised; below are the new values
-            for key, _, _, _ in batch.values():
-                memory._forget(key)
-            raise
+    def _leave_parent(self) -> None:
+        """In a forked child: do without what only the parent can use."""
+        self._levels = [level for level in self._levels if not hasattr(level.cache, "alone")]
+        self._workers = Workers()
+        if self._writes is not None and self._journals is not None:
+            # Nothing can be put in the journal here, so the backend is written to at once.
+            self._writes = self._journals = None
 
-    def _record(self, code: bytes, value: Any, life: float | None, wall: int) -> bytes:
-        """Return the record of a value that is stored now."""
-        version = self._cache.tier.versions.next()
-        return self._codec.encode(code, value, version, expiry_of(self._life_below(life), wall))
 
-    # ---- what memory alone has, where the tier gets what is evicted ----------------------------
+BEGUN: Final = 10_000
+"""How many versions are remembered that `begin` has given."""
 
-    def _goes_below(self, code: bytes, life: float | None) -> bool:
-        """Tell whether what is stored goes below now."""
-        # What memory evicts it hands down without its expiry, so what has one goes below at once.
-        return life is not None if self.writes_evicted else self._cache.admits(code)
 
-    def _hold(self, code: bytes, version: int, value: Any) -> None:
-        """Remember what memory alone has, with a version above that of its removal below."""
-        if self.writes_evicted:
-            self._held.add(code, version, value)
+def _same(key: Any) -> Any:
+    return key
 
-    def evicted(self, key: Any, value: Any, cause: EvictionCause) -> None:
-        """Write below what memory had no room for; a fault is counted, and the value lost."""
-        try:
-            code = self._key(key)
-            version = self._held.version_of(code, value)
-            if version is None:
-                return
-            if cause is EvictionCause.EVICTED:
-                expires_ms = expiry_of(self._ttl, self._cache.tier.wall())
-                record = self._codec.encode(code, value, version, expires_ms)
-                self._cache.tier.put_one(code, record, version, expires_ms)
-            self._held.forget(code, version)
-        except CacheError:
-            self.unwritten += 1
 
-    # ---- remove ----------------------------------------------------------------------------------
+def _seconds(time: float | timedelta | None) -> float | None:
+    return time.total_seconds() if isinstance(time, timedelta) else time
 
-    def remove(self, memory: _Memory, keys: list[Any] | None) -> list[bool]:
-        """Remove keys (None: all) below, before memory does; whether each was there."""
-        if keys is None:
-            self._clear(memory)
-            return []
-        # Memory first: see `_decide`.
-        removed = [memory._forget(key) is not MISSING for key in keys]
-        places: list[int] = []
-        codes: list[bytes] = []
-        for place, key in enumerate(keys):
-            with suppress(*UNSTORABLE):  # what cannot be below need not be removed there
-                codes.append(self._key(key))
-                places.append(place)
-        if not codes:
-            return removed
-        for code in codes:
-            self._held.forget(code)
-        try:
-            there = self._cache.tier.drop(codes)
-        except FAULTS as error:
-            self._unwritten(memory, keys, codes, error)
-        else:
-            for place, was in zip(places, there, strict=True):
-                removed[place] |= was
-            if self._doubted:
-                self._doubts.discard(codes)
+
+def _backend_of(consistency: ConsistencyManager, backend: Any) -> Any:
+    """Return the one backend that was given."""
+    if backend is None:
+        return consistency.backend
+    check_backend(backend)
+    if consistency.backend is not None:
+        raise ConfigurationError(
+            "a backend is given twice: as backend= and to the ConsistencyManager; pass one of them"
+        )
+    if consistency.strategy is ConsistencyStrategy.CACHE_ASIDE:
+        raise ConfigurationError(
+            "with CACHE_ASIDE the application writes its store itself and the cache calls no "
+            "backend: pass loader= to have it read, or choose WRITE_THROUGH"
+        )
+    return backend
+
+
+def _loop_of(backend: Any) -> Any:
+    """Return the event loop that runs an async backend: the one that is running now."""
+    if backend is None or not async_methods(backend):
+        return None
+    import asyncio
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            f"{type(backend).__name__} is async, and no event loop is running: a cache of threads "
+            "needs a backend of plain functions; make this one inside of a coroutine"
+        ) from None
+
+
+async def _send_to(
+    backend: Any, values: Mapping[Any, Any], keys: list[Any], waits: bool
+) -> None:
+    """Store values and remove keys in a backend, plain or async."""
+
+    async def call(method: Any, *arguments: Any) -> None:
+        answer = method(*arguments)
+        if waits and hasattr(answer, "__await__"):
+            await answer
+
+    if values and hasattr(backend, "store_many"):
+        await call(backend.store_many, values)
+    else:
+        for key, value in values.items():
+            await call(backend.store, key, value)
+    if keys and hasattr(backend, "delete_many"):
+        await call(backend.delete_many, keys)
+    else:
         for key in keys:
-            self._tell(memory, key)
-        return removed
+            await call(backend.delete, key)
 
-    def _clear(self, memory: _Memory) -> None:
-        """Remove all keys of the namespace below; `WriteError` where that fails."""
-        memory._empty()
-        self._held.clear()
+
+def _on_loop(loop: Any, coro: Any) -> None:
+    """Run a coroutine as a task of an event loop, from another thread, to its end."""
+    import asyncio
+
+    try:
+        future = asyncio.run_coroutine_threadsafe(coro, loop)
+    except RuntimeError:
+        coro.close()
+        raise
+    while True:
         try:
-            self._cache.clear()
-        except FAULTS as error:
-            self.faults += 1
-            raise WriteError(f"the {NAME} tier could not be cleared: {error}") from error
-        self._doubts.discard(list(self._doubted))
-        for other in self._siblings.but(memory):
-            other._empty()
-
-    def _tell(self, memory: _Memory, key: Any) -> None:
-        """Let the other caches over these entries forget a key."""
-        for other in self._siblings.but(memory):
-            other._forget(key)
-
-    def forget_calls(self, memory: _Memory, name: str) -> None:
-        """Remove below the results of a memoized function; memory follows."""
-        prefix = self._codec.tuples(name)
-        try:
-            self._cache.tier.clear(prefix, cast(bytes, after(prefix)))
-        except FAULTS as error:
-            self.faults += 1
-            raise WriteError(f"the {NAME} tier did not forget {name}: {error}") from error
-
-    def _unwritten(
-        self, memory: _Memory, keys: list[Any], codes: list[bytes], error: CacheError
-    ) -> None:
-        """Doubt what the tier has of these keys from now on, or forget them here and raise."""
-        self.faults += 1
-        if not self._strict and self._doubts.add(codes):
-            self._doubts.settle()  # where only the reserve is touched, removing is still possible
+            future.result(1.0)
             return
-        for key in keys:
-            memory._forget(key)
-        shown = repr(keys[0]) if len(keys) == 1 else f"{len(keys)} keys"
-        raise WriteError(
-            f"the {NAME} tier failed to write {shown}: {error}",
-            dict.fromkeys(keys, error),
-        ) from error
+        except TimeoutError:
+            if future.done():
+                future.result()
+                return
+            if loop.is_closed():
+                future.cancel()
+                raise CacheTimeout("the event loop of the backend has been closed") from None
+
+
+# Not a WeakSet: that cannot be listed while another thread adds to it.
+_alive: WeakValueDictionary[int, CacheManager] = WeakValueDictionary()
+
+
+def _after_fork_in_child() -> None:
+    for reference in _alive.valuerefs():
+        manager = reference()
+        if manager is not None:
+            manager._leave_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

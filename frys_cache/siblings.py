@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
+from frys_cache.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from frys_cache._core import MemoryCache
     from frys_cache.tiers.persistent import PersistentCache
@@ -27,10 +29,20 @@ class Siblings:
     operation of a dict.
     """
 
-    __slots__ = ("__weakref__", "_refs")
+    __slots__ = ("__weakref__", "_refs", "writes")
 
     def __init__(self) -> None:
         self._refs: dict[int, ref[MemoryCache[Any, Any]]] = {}
+        self.writes: Any = None
+        """The writes that wait, where one cache has all these entries for itself."""
+
+    def claim(self) -> None:
+        """Raise `ConfigurationError` unless there is no other memory."""
+        if self.writes is not None or self._refs:
+            raise ConfigurationError(
+                "another cache of this process has these entries, and with a WRITE_BACK there can "
+                "be one only: give this one another namespace"
+            )
 
     def add(self, memory: MemoryCache[Any, Any]) -> None:
         """Add a memory; when it dies it leaves."""

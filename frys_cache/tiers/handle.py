@@ -22,6 +22,7 @@ from frys_cache.errors import (
     CacheError,
     ConfigurationError,
     IntegrityError,
+    NoSpace,
     TierLockedError,
     TierUnavailable,
 )
@@ -68,12 +69,12 @@ def translate(error: BaseException) -> CacheError:
     if "lock hold by current process" in text or "/LOCK: Resource temporarily" in text:
         return TierLockedError(f"another opener holds the persistent tier ({text})")
     if STUCK in text or READS_ONLY in text:
-        return TierUnavailable(
+        return NoSpace(
             f"an earlier write has failed, as on a full disk ({text}); the database is opened anew "
             "within seconds once there is room"
         )
     if "No space left" in text or "Disk quota exceeded" in text:
-        return TierUnavailable(f"no space: {text}")
+        return NoSpace(f"no space: {text}")
     if text.startswith("Corruption") or "Corruption:" in text:
         return IntegrityError(text)
     if "Column families not opened" in text or "does not match existing comparator" in text:

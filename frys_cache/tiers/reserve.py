@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from frys_cache.errors import ConfigurationError, TierUnavailable
+from frys_cache.errors import ConfigurationError, NoSpace
 from frys_cache.types import Clock
 
 __all__ = ["ASK_NOW", "MIB", "Reserve"]
@@ -77,7 +77,7 @@ class Reserve:
             self._written = 0
             self._refused = self._ask(needed_bytes)
         if self._refused is not None:
-            raise TierUnavailable(self._refused)
+            raise NoSpace(self._refused)
         return asks
 
     def _ask(self, needed_bytes: int) -> str | None:

@@ -1,0 +1,449 @@
+"""Loading what no level has: one load per key, what is done while it takes long, and when it fails.
+
+A load is a flight: who asks first leads it, all others wait for what it brings.  Where there is a
+stale value nobody has to wait for longer than the soft limit, and none fails with the source; a
+load that goes on behind the back of who asked runs on a bounded pool of workers.
+
+A value gets the version that was drawn before its loading began, so that whatever is written or
+removed meanwhile wins.  Cost: 10 us a load, beside the source.
+Not chosen: a lock per key, which a loader that hangs would hold for ever.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from frys_cache.aside import Kept
+from frys_cache.errors import Backpressure, CacheError, CacheTimeout, ValueTooLarge
+from frys_cache.flight import ABANDONED, ALONE
+from frys_cache.levels import expiry_of
+from frys_cache.types import DEFAULT, MISSING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from frys_cache.aside import Aside
+    from frys_cache.freshness import Freshness
+    from frys_cache.health import Events
+    from frys_cache.levels import Level
+    from frys_cache.source import Source
+    from frys_cache.tiers.versions import WallClock
+    from frys_cache.workers import Workers
+    from frys_cache.writeback import WriteBack
+
+__all__ = ["Loading", "Order"]
+
+PAUSE: Final = 1.0
+"""Seconds for which a stale value is given without trying again, after a load has failed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """What is to be called for a key, and how what it brings is kept."""
+
+    function: Callable[..., Any] | None
+    """Called with the key, if it takes one."""
+    takes_key: bool
+    ttl: Any
+    stale_for: float
+    timeout: float | None
+    """Seconds after which who waits is told `CacheTimeout`; None: never."""
+
+
+class Loading:
+    """The part of a `CacheManager` that loads."""
+
+    IGNORED: Final = (CacheError,)
+
+    _levels: list[Level]
+    _source: Source | None
+    _order: Order
+    _writes: WriteBack | None
+    _backend: Any
+    _aside: Aside | None
+    _freshness: Freshness
+    _workers: Workers
+    _events: Events
+    _strict: bool
+    _soft: float
+    _lock_timeout: float | None
+    wall: WallClock
+    _code: Callable[[Any], Any]
+    _next: Callable[[], int]
+    negatives: int
+    early: int
+    waiting_hits: int
+    stale_served: int
+    loads: int
+    load_failures: int
+    alone_loads: int
+    unwritten: int
+
+    if TYPE_CHECKING:
+
+        async def read(
+            self, face: Any, memory: Any, key: Any, loads: bool = True, again: bool = False
+        ) -> Any: ...
+
+    # ---- one key ---------------------------------------------------------------------------------
+
+    async def _load(
+        self, face: Any, memory: Any, key: Any, code: Any, order: Order, stale: Any
+    ) -> Any:
+        """Return what the source has for a key that no level has, or a stale value, or MISSING."""
+        if order.function is None:  # there is a bulk loader only
+            values = [MISSING]
+            await self._load_many(face, memory, [key], [code], [0], values, {0: stale})
+            return values[0]
+        if stale is not None and time.monotonic() < stale.retry_at:
+            return self._serve(stale)
+        load = partial(self._bring, face, memory, key, code, order)
+        while True:
+            flight, leads = memory._flights.board(key)
+            behind = leads and (stale is not None or order.timeout is not None)
+            if behind and not face.start(flight, partial(self._safely, load, stale), self._workers):
+                if stale is not None:
+                    return self._serve(stale)
+                raise Backpressure(
+                    f"{key!r} cannot be loaded within its timeout now: all {self._workers.limit} "
+                    "workers are busy and their queue is full"
+                )
+            if stale is not None and not self._soft:
+                if not leads:
+                    del flight
+                return self._serve(stale)
+            limit = self._limit(order, stale, leads)
+            try:
+                if leads and not behind:
+                    value = await face.lead(flight, load)
+                else:
+                    value = await face.wait(flight, limit)
+            except CacheTimeout:
+                if flight.ended:  # it is the loader's own
+                    if stale is None:
+                        raise
+                    return self._serve_after_failure(stale)
+                if stale is not None:
+                    return self._serve(stale)
+                if limit != order.timeout:
+                    return await load()  # lock_timeout: no longer wait for somebody else
+                memory._flights.detach(key)
+                raise CacheTimeout(
+                    f"loading {key!r} took longer than {limit} seconds (loader_timeout); what it "
+                    "brings later is kept"
+                ) from None
+            except Exception:
+                if stale is None:
+                    raise
+                return self._serve_after_failure(stale)
+            finally:
+                del flight
+            if value is ALONE:
+                self.alone_loads += 1
+                return await load()
+            if value is not ABANDONED:
+                return value
+
+    def _limit(self, order: Order, stale: Any, leads: bool) -> float | None:
+        """Return how many seconds to wait at most."""
+        limits = [order.timeout]
+        if stale is not None:
+            limits.append(self._soft)
+        if not leads:
+            limits.append(self._lock_timeout)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def _serve(self, stale: Any) -> Any:
+        self.stale_served += 1
+        return stale.value
+
+    def _serve_after_failure(self, stale: Any) -> Any:
+        """Give a stale value where the source has failed, and leave the source alone for a while."""
+        self._postpone(stale)
+        return self._serve(stale)
+
+    def _postpone(self, kept: Any) -> None:
+        if self._aside is not None:
+            self._aside.postpone(kept, PAUSE)
+
+    async def _safely(self, load: Callable[[], Any], kept: Any) -> Any:
+        """Load behind the back of who asked: a failure is counted and told of."""
+        try:
+            return await load()
+        except Exception as error:
+            if kept is not None:
+                self._postpone(kept)
+            self._events.tell("load-failed", error=f"{type(error).__name__}: {error}")
+            raise
+
+    def _refresh(self, face: Any, memory: Any, key: Any, code: Any, kept: Any) -> None:
+        """Load a key anew, behind the back of who has just got what is still good."""
+        if self._source is None or self._order.function is None:
+            return
+        if time.monotonic() < kept.retry_at:
+            return
+        flight, leads = memory._flights.board(key)
+        if leads:
+            load = partial(self._bring, face, memory, key, code, self._order, True)
+            face.start(flight, partial(self._safely, load, kept), self._workers)
+
+    async def _bring(
+        self, face: Any, memory: Any, key: Any, code: Any, order: Order, anew: bool = False
+    ) -> Any:
+        """Call the source and keep what it brings, unless the key is written meanwhile."""
+        if not anew:
+            # Another flight may have landed before this one was boarded.
+            found = memory.peek(key, MISSING)
+            if found is MISSING and (self._levels or self._writes is not None):
+                found = await self.read(face, memory, key, False, True)
+            if found is not MISSING:
+                return found
+        token = memory._token(key)
+        beside = 0 if self._aside is None else self._aside.token(key)
+        version = self._next()
+        began = time.monotonic()
+        assert order.function is not None
+        try:
+            if order.takes_key:
+                value = await face.call(order.function, key)
+            else:
+                value = await face.call(order.function)
+        except BaseException:
+            self.load_failures += 1
+            raise
+        self.loads += 1
+        await self._keep_loaded(
+            face, memory, key, code, value, order, version, token, beside, time.monotonic() - began
+        )
+        return value
+
+    async def _keep_loaded(
+        self,
+        face: Any,
+        memory: Any,
+        key: Any,
+        code: Any,
+        value: Any,
+        order: Order,
+        version: int,
+        token: int,
+        beside: int,
+        took: float,
+    ) -> None:
+        """Keep what the source has brought in every level, and in memory."""
+        life = self._freshness.jittered(memory._life(key, order.ttl))
+        if value is MISSING:
+            if order.takes_key:  # a factory says nothing of the source
+                life = self._freshness.negative_life(life)
+                if life and self._aside is not None:
+                    self._aside.remember_absent(key, life, beside)
+                    await self._write_loaded(face, code, MISSING, version, life, 0, took)
+            return
+        await self._write_loaded(face, code, value, version, life, order.stale_for, took)
+        if life is not None and self._aside is not None:
+            refresh = self._freshness.refresh_after(life, took) if order.takes_key else None
+            if refresh is not None or order.stale_for:
+                self._aside.keep(key, value, life, order.stale_for, refresh, took, beside)
+                life = life if refresh is None else refresh
+        with suppress(ValueTooLarge):
+            memory._fill(
+                key, value, None if life is None else time.monotonic() + life, None, token
+            )
+
+    async def _write_loaded(
+        self,
+        face: Any,
+        code: Any,
+        value: Any,
+        version: int,
+        life: float | None,
+        stale_for: float,
+        took: float,
+    ) -> None:
+        """Write what was loaded into every level; what cannot be is still good in memory."""
+        wall = self.wall()
+        for level in reversed(self._levels):
+            lives = level.life(life)
+            try:
+                if value is MISSING:
+                    ends = expiry_of(lives, wall)
+                    record = level.codec.negative(code, version, ends)
+                else:
+                    record, ends = self._record(level, code, value, version, lives, wall, stale_for, took)
+                if level.admits(code, life):
+                    await level.ask(face, "put_one", code, record, version, ends)
+            except CacheError:
+                self.unwritten += 1
+            else:
+                if level.doubted:
+                    level.doubts.discard([code])
+
+    def _record(
+        self,
+        level: Level,
+        code: Any,
+        value: Any,
+        version: int,
+        life: float | None,
+        wall: int,
+        stale_for: float = 0.0,
+        took: float = 0.0,
+    ) -> tuple[bytes, int]:
+        """Return the record of a value in a level, and when it is to be removed there."""
+        ends = expiry_of(life, wall)
+        if not ends or not (stale_for or took and self._freshness.refresh_ahead is not None):
+            return level.codec.encode(code, value, version, ends), ends
+        hard = ends + round(stale_for * 1000)
+        return (
+            level.codec.encode(
+                code, value, version, hard, fresh_ms=ends, load_ms=round(took * 1000)
+            ),
+            hard,
+        )
+
+    # ---- many keys -------------------------------------------------------------------------------
+
+    async def _load_many(
+        self,
+        face: Any,
+        memory: Any,
+        keys: list[Any],
+        codes: list[Any],
+        places: list[int],
+        values: list[Any],
+        stale: dict[int, Any],
+    ) -> None:
+        """Put into `values` what the source has for the keys at these places."""
+        assert self._source is not None
+        many = self._source.load_many
+        if many is None or (len(places) == 1 and self._source.load is not None):
+            found = await face.all(
+                [
+                    self._load(face, memory, keys[at], codes[at], self._order, stale.get(at))
+                    for at in places
+                ]
+            )
+            for at, value in zip(places, found, strict=True):
+                values[at] = value
+            return
+        led: dict[int, Any] = {}
+        followed: dict[int, Any] = {}
+        for at in places:
+            flight, leads = memory._flights.board(keys[at])
+            (led if leads else followed)[at] = flight
+        if led:
+            first = next(iter(led))
+            bring = partial(self._bring_many, face, memory, keys, codes, led, values)
+            try:
+                await face.lead(led[first], bring)
+            except Exception:
+                if any(stale.get(at) is None for at in led):
+                    raise
+                for at in led:
+                    values[at] = self._serve_after_failure(stale[at])
+        for at, flight in followed.items():
+            found = await face.wait(flight, self._lock_timeout)
+            if found is ABANDONED or found is ALONE:
+                found = await self._load_again(face, memory, keys[at], codes[at], stale.get(at))
+            values[at] = found
+
+    async def _load_again(
+        self, face: Any, memory: Any, key: Any, code: Any, stale: Any
+    ) -> Any:
+        values = [MISSING]
+        await self._load_many(face, memory, [key], [code], [0], values, {0: stale})
+        return values[0]
+
+    async def _bring_many(
+        self,
+        face: Any,
+        memory: Any,
+        keys: list[Any],
+        codes: list[Any],
+        led: dict[int, Any],
+        values: list[Any],
+    ) -> Any:
+        """Load many keys in one call, and end the flights of all but the first."""
+        assert self._source is not None
+        first = next(iter(led))
+        try:
+            tokens = {at: memory._token(keys[at]) for at in led}
+            beside = {at: 0 if self._aside is None else self._aside.token(keys[at]) for at in led}
+            version = self._next()
+            began = time.monotonic()
+            found = await face.call(self._source.load_many, [keys[at] for at in led])
+            took = time.monotonic() - began
+            self.loads += 1
+            for at, flight in led.items():
+                value = found.get(keys[at], MISSING)
+                await self._keep_loaded(
+                    face, memory, keys[at], codes[at], value, self._order, version, tokens[at],
+                    beside[at], took,
+                )  # fmt: skip
+                values[at] = value
+                if at != first:
+                    flight.land(value)
+            return values[first]
+        except Exception as error:
+            self.load_failures += 1
+            for at, flight in led.items():
+                if at != first:
+                    flight.fail(error)
+            raise
+        finally:
+            for at, flight in led.items():
+                if at != first:
+                    flight.abandon()  # does nothing where it has ended
+
+    # ---- get_or_set ------------------------------------------------------------------------------
+
+    async def get_or_set(
+        self,
+        face: Any,
+        memory: Any,
+        key: Any,
+        factory: Callable[[], Any],
+        ttl: Any = DEFAULT,
+        stale: float | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Return the value of a key, or what its factory brings."""
+        value = memory.peek(key, MISSING)
+        if value is MISSING:
+            value = await self.read(face, memory, key, False)
+        if value is not MISSING:
+            return value
+        kept = None if self._aside is None else self._aside.find(key)
+        if kept is not None and kept.value is MISSING:
+            kept = None
+        order = Order(
+            factory,
+            False,
+            ttl,
+            self._freshness.stale_for if stale is None else stale,
+            self._order.timeout if timeout is None else timeout,
+        )
+        return await self._load(face, memory, key, self._code(key), order, kept)
+
+    def _watch(self, key: Any, value: Any, left: float, ends: tuple[int, int, int, int]) -> float:
+        """Remember beside memory what a level had; return how long memory may answer for it."""
+        assert self._aside is not None
+        _, fresh_ms, hard_ms, load_ms = ends
+        stale_for = max(0.0, (hard_ms - fresh_ms) / 1000) if fresh_ms else 0.0
+        refresh = self._freshness.refresh_after(left, load_ms / 1000)
+        if refresh is None and not stale_for:
+            return left
+        self._aside.keep(key, value, left, stale_for, refresh, load_ms / 1000)
+        return left if refresh is None else max(refresh, 0.001)
+
+    def _stale_of(self, level: Level, value: Any, record: bytes) -> Any:
+        """Return what a level had as a stale value, or None: nothing may be given out stale."""
+        _, fresh_ms, hard_ms, load_ms = level.codec.ends(record)
+        now, wall = time.monotonic(), self.wall()
+        if not fresh_ms or hard_ms <= wall:
+            return None
+        return Kept(value, now - (wall - fresh_ms) / 1000, None, 0.0, load_ms / 1000)

@@ -1,0 +1,321 @@
+"""Reading down a chain: the first level that answers, and what is kept of it on the way up.
+
+Each level answers in one of five ways.  A hit is kept in memory with the life it has left, and
+handed to the levels above the one that had it.  A known absence ends the search.  A stale value is
+held while the search goes on, for when the source fails.  A miss goes on, and so does a fault,
+which is counted apart and is an error at the end where that was asked for.
+
+Whoever reads below takes a token of memory first and fills memory with it afterwards; a write or a
+removal in between makes the token worthless, and the value is returned but not kept.
+
+Cost: 2 us on a miss of memory, beside what the tiers take; nothing on a hit.
+Not chosen: a frame per level, each 5 % of a read from disk.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from frys_cache.errors import IntegrityError, TierUnavailable, ValueTooLarge
+from frys_cache.loading import Loading
+from frys_cache.types import MISSING
+
+if TYPE_CHECKING:
+    from frys_cache.levels import Level
+
+__all__ = ["Reading"]
+
+SHORTEST: Final = 0.05
+"""Seconds: what has less life left is not worth a place in memory."""
+
+
+class Reading(Loading):
+    """The part of a `CacheManager` that reads."""
+
+    async def read(
+        self, face: Any, memory: Any, key: Any, loads: bool = True, again: bool = False
+    ) -> Any:
+        """Return the value of a key that memory does not have, and keep it there; or MISSING.
+
+        loads: ask the source in the end.  again: this was counted before.
+        """
+        token = memory._token(key)
+        code = self._code(key)
+        stale: Any = None
+        if self._writes is not None and (op := self._writes.find(code)) is not None:
+            return self._waiting_value(memory, key, op, token)
+        if self._aside is not None and (kept := self._aside.find(key)) is not None:
+            if kept.value is MISSING:
+                if loads:
+                    self.negatives += 1
+                    return MISSING
+            elif kept.fresh_until > time.monotonic():
+                self.early += 1
+                if loads:
+                    self._refresh(face, memory, key, code, kept)
+                return kept.value
+            else:
+                stale = kept
+        fault: TierUnavailable | None = None
+        for level in self._levels:
+            probes = not level.breaker.closed
+            if probes and level.rests():
+                fault = fault or TierUnavailable(f"the {level.name} tier is left alone for a while")
+                continue
+            if level.doubted and code in level.doubts:
+                level.misses += 1
+                continue
+            tier = level.cache.tier
+            ended = not probes
+            try:
+                if face.blocks:
+                    record = tier.read_one(code)
+                else:
+                    record = tier.on(face).read_one(code)
+                    if record is not None and type(record) is not bytes:
+                        record = await record
+                if probes:
+                    ended = True
+                    level.breaker.succeeded()
+                if record is None:
+                    level.misses += not again
+                    continue
+                entry = level.decode(code, record)
+            except Exception as error:  # noqa: BLE001 - sorted there
+                ended = True
+                fault = await self._unread(face, level, code, error) or fault
+                continue
+            finally:
+                if not ended:
+                    level.breaker.released()
+            if entry is None:
+                level.misses += not again
+                continue
+            value, _, expires_ms = entry
+            left = (expires_ms - self.wall()) / 1000 if expires_ms else None
+            if value is MISSING:
+                if loads and self._source is not None and (left is None or left > 0):
+                    level.negatives += 1
+                    return MISSING
+                level.misses += not again
+                continue
+            if left is not None and left <= 0:
+                level.stale += 1
+                stale = stale or self._stale_of(level, value, record)
+                continue
+            level.hits += 1
+            if level is not self._levels[0]:
+                self._hand_up(level, code, value, record)
+            self._fill(memory, key, value, left, token, level, record)
+            return value
+        if loads and self._source is not None:
+            return await self._load(face, memory, key, code, self._order, stale)
+        if fault is not None and self._strict:
+            raise fault
+        return MISSING
+
+    async def read_many(
+        self, face: Any, memory: Any, keys: list[Any], loads: bool = True
+    ) -> list[Any]:
+        """Return the values of keys that memory does not have, in their order: one pass per tier."""
+        values: list[Any] = [MISSING] * len(keys)
+        tokens = [memory._token(key) for key in keys]
+        codes = [self._code(key) for key in keys]
+        places, stale = self._at_hand(face, memory, keys, codes, tokens, values, loads)
+        fault: TierUnavailable | None = None
+        for level in self._levels:
+            if not places:
+                break
+            if level.doubted:
+                trusted = [at for at in places if codes[at] not in level.doubts]
+                level.misses += len(places) - len(trusted)
+            else:
+                trusted = places
+            if not trusted:
+                continue
+            try:
+                records = await level.ask(face, "fetch_list", [codes[at] for at in trusted])
+            except TierUnavailable as error:
+                fault = fault or error
+                continue
+            except IntegrityError:  # one damaged block must not hide the others
+                for at in trusted:
+                    values[at] = await self.read(face, memory, keys[at], loads)
+                places = [at for at in places if at not in set(trusted)]
+                continue
+            answered = await self._sort(
+                face, memory, level, trusted, records, keys, codes, tokens, values, stale, loads
+            )
+            places = [at for at in places if at not in answered]
+        if places and loads and self._source is not None:
+            await self._load_many(face, memory, keys, codes, places, values, stale)
+        elif fault is not None and self._strict and places:
+            raise fault
+        return values
+
+    def _at_hand(
+        self,
+        face: Any,
+        memory: Any,
+        keys: list[Any],
+        codes: list[Any],
+        tokens: list[int],
+        values: list[Any],
+        loads: bool,
+    ) -> tuple[list[int], dict[int, Any]]:
+        """Answer what needs no tier; return the places of the others, and stale values by place."""
+        stale: dict[int, Any] = {}
+        if self._writes is None and self._aside is None:
+            return list(range(len(keys))), stale
+        places = []
+        for at, (key, code) in enumerate(zip(keys, codes, strict=True)):
+            if self._writes is not None and (op := self._writes.find(code)) is not None:
+                values[at] = self._waiting_value(memory, key, op, tokens[at])
+                continue
+            kept = None if self._aside is None else self._aside.find(key)
+            if kept is not None and kept.value is MISSING and loads:
+                self.negatives += 1
+                continue
+            if kept is not None and kept.value is not MISSING:
+                if kept.fresh_until > time.monotonic():
+                    self.early += 1
+                    values[at] = kept.value
+                    if loads:
+                        self._refresh(face, memory, key, code, kept)
+                    continue
+                stale[at] = kept
+            places.append(at)
+        return places, stale
+
+    async def _sort(
+        self,
+        face: Any,
+        memory: Any,
+        level: Level,
+        places: list[int],
+        records: list[Any],
+        keys: list[Any],
+        codes: list[Any],
+        tokens: list[int],
+        values: list[Any],
+        stale: dict[int, Any],
+        loads: bool,
+    ) -> set[int]:
+        """Take what a level had for a batch; return the places that need no other level."""
+        now = self.wall()
+        answered = set()
+        hits = 0
+        known = loads and self._source is not None
+        decoded = level.codec.decode_many([codes[at] for at in places], records)
+        for at, record, entry in zip(places, records, decoded, strict=True):
+            if entry is None:
+                level.misses += 1
+                continue
+            if isinstance(entry, IntegrityError):
+                await self._unread(face, level, codes[at], entry)
+                continue
+            value, _, expires_ms = entry
+            left = (expires_ms - now) / 1000 if expires_ms else None
+            over = left is not None and left <= 0
+            if value is MISSING:
+                if known and not over:
+                    level.negatives += 1
+                    answered.add(at)
+                else:
+                    level.misses += 1
+                continue
+            if over:
+                level.stale += 1
+                if at not in stale and (kept := self._stale_of(level, value, record)) is not None:
+                    stale[at] = kept
+                continue
+            hits += 1
+            answered.add(at)
+            values[at] = value
+            if level is not self._levels[0]:
+                self._hand_up(level, codes[at], value, record)
+            self._fill(memory, keys[at], value, left, tokens[at], level, record)
+        level.hits += hits
+        return answered
+
+    def _fill(
+        self,
+        memory: Any,
+        key: Any,
+        value: Any,
+        left: float | None,
+        token: int,
+        level: Level,
+        record: bytes,
+    ) -> None:
+        """Keep in memory what a level had, for the life that it has left."""
+        if not level.keeps:
+            return
+        deadline = None
+        if left is not None:
+            if left < SHORTEST:
+                return
+            if self._aside is not None:
+                left = self._watch(key, value, left, level.codec.ends(record))
+            deadline = time.monotonic() + left
+        with suppress(ValueTooLarge):  # too heavy for memory; below there is room for it
+            memory._fill(key, value, deadline, None, token)
+
+    def _waiting_value(self, memory: Any, key: Any, op: Any, token: int) -> Any:
+        """Return what a write has stored that is still to be sent; MISSING if it is a removal."""
+        assert self._writes is not None
+        self.waiting_hits += 1
+        value = self._writes.value_of(op)
+        if value is MISSING:
+            return MISSING
+        deadline = None
+        if op.expires_ms:
+            left = (op.expires_ms - self.wall()) / 1000
+            if left <= 0:
+                # For a backend it is still the newest there is; without one its time is over.
+                return value if self._backend is not None else MISSING
+            if left < SHORTEST:
+                return value
+            deadline = time.monotonic() + left
+        with suppress(ValueTooLarge):
+            memory._fill(key, value, deadline, None, token)
+        return value
+
+    async def _unread(
+        self, face: Any, level: Level, code: bytes, error: Exception
+    ) -> TierUnavailable | None:
+        """Sort what a read has raised: damage is a miss, and removed; a fault is returned."""
+        if isinstance(error, TierUnavailable):
+            level.failed(error)
+            return error
+        if not isinstance(error, IntegrityError):
+            raise error
+        level.faults += 1
+        level.misses += 1
+        try:
+            await level.discard(face, code, error)
+        except TierUnavailable as fault:
+            level.failed(fault)
+            return fault
+        return None
+
+    def _hand_up(self, level: Level, code: bytes, value: Any, record: bytes) -> None:
+        """Have what a level had in those above it too, when there is time for it; or not."""
+        self._workers.submit(partial(self._promote, level, code, value, record))
+
+    def _promote(self, level: Level, code: bytes, value: Any, record: bytes) -> None:
+        """Write a record above its level, with its version and the ends of its life."""
+        version, fresh_ms, hard_ms, load_ms = level.codec.ends(record)
+        for upper in self._levels:
+            if upper is level:
+                return
+            if not upper.breaker.closed or not upper.admits(code, None):
+                continue
+            copy = upper.codec.encode(
+                code, value, version, hard_ms, fresh_ms=fresh_ms, load_ms=load_ms
+            )
+            with suppress(*self.IGNORED):
+                upper.cache.tier.put_one(code, copy, version, hard_ms)

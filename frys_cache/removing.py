@@ -1,0 +1,256 @@
+"""Removing from a chain, and what becomes of a key whose writing or removal has failed.
+
+A removal goes the way of a write: to the backend or the journal first, then through the tiers, the
+lowest first.  What was begun before it comes late: a load under way is returned and not kept.
+
+What fails below leaves the key forgotten above, or, in a resilient chain, the level in doubt about
+it: it is not read there until the old record is gone.
+Cost: that of the tiers.  Not chosen: to remove above first and only then below, where a read in
+between would bring the old value up again.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from frys_cache.errors import (
+    CacheError,
+    CacheTimeout,
+    KeyNotStable,
+    KeyTooLarge,
+    TierUnavailable,
+    WriteError,
+    WriteUnknown,
+)
+from frys_cache.flight import ALONE, Flights
+from frys_cache.levels import FAULTS, Level
+from frys_cache.reading import Reading
+from frys_cache.tiers.base import after
+from frys_cache.types import MISSING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from frys_cache.held import Held
+    from frys_cache.siblings import Siblings
+
+__all__ = ["Removing"]
+
+UNSTORABLE: Final = (KeyNotStable, KeyTooLarge)
+"""What a key raises that cannot be below."""
+
+
+class Removing(Reading):
+    """The part of a `CacheManager` that removes, and that copes with what fails."""
+
+    _turns: Flights
+    _held: Held
+    _siblings: Siblings
+
+    # ---- remove ----------------------------------------------------------------------------------
+
+    async def remove(self, face: Any, memory: Any, keys: list[Any]) -> list[bool]:
+        """Remove keys below, before memory does; whether each was there."""
+        # Memory first: who decides about a key looks there after it has drawn a version.
+        removed = [memory._forget(key) is not MISSING for key in keys]
+        places: list[int] = []
+        codes: list[Any] = []
+        for place, key in enumerate(keys):
+            if self._aside is not None:
+                self._aside.forget(key)
+            with suppress(*UNSTORABLE):  # what cannot be below need not be removed there
+                codes.append(self._code(key))
+                places.append(place)
+        if not codes:
+            return removed
+        told = [keys[place] for place in places]
+        if self._writes is not None:
+            there = await self._remove_waiting(face, told, codes)
+        elif self._backend is not None:
+            there = [False] * len(codes)
+            for at, (key, code) in enumerate(zip(told, codes, strict=True)):
+                there[at] = await self._in_turn(
+                    face, code, lambda key=key, code=code: self._remove_both(face, memory, key, code)
+                )
+        else:
+            there = await self._drop(face, memory, told, codes, False)
+        for place, was in zip(places, there, strict=True):
+            removed[place] |= was
+        for key in keys:
+            if self._aside is not None:
+                self._aside.forget(key)
+            self._tell(memory, key)
+        return removed
+
+    async def _remove_waiting(self, face: Any, keys: list[Any], codes: list[Any]) -> list[bool]:
+        """Acknowledge removals that the flusher brings further."""
+        assert self._writes is not None
+        there = []
+        for key, code in zip(keys, codes, strict=True):
+            op = self._writes.find(code)
+            if op is not None:
+                there.append(not op.is_delete)
+            else:
+                there.append(await self._is_below(face, code))
+            while not await self._writes.delete(face, code, key, self._next()):
+                pass
+        return there
+
+    async def _is_below(self, face: Any, code: Any) -> bool:
+        """Tell whether a tier has a value for a key that is alive."""
+        for level in self._levels:
+            if level.doubted and code in level.doubts:
+                continue
+            try:
+                record = await level.ask(face, "read_one", code)
+            except FAULTS as error:
+                if self._strict and isinstance(error, TierUnavailable):
+                    raise
+                continue  # what is damaged the next read removes
+            if record is not None and self._is_live(level, record):
+                return True
+        return False
+
+    def _is_live(self, level: Level, record: bytes) -> bool:
+        """Tell whether a record holds a value whose time is not over."""
+        if len(record) < 2 or record[1] & 3:  # negative, tombstone
+            return False
+        _, fresh_ms, hard_ms, _ = level.codec.ends(record)
+        ends = fresh_ms or hard_ms
+        return not ends or ends > self.wall()
+
+    async def _remove_both(self, face: Any, memory: Any, key: Any, code: Any) -> bool:
+        try:
+            await face.call(self._backend.delete, key)
+        except BaseException:
+            await self._distrust(face, memory, [key], [code])
+            raise
+        return (await self._drop(face, memory, [key], [code], True))[0]
+
+    async def _drop(
+        self, face: Any, memory: Any, keys: list[Any], codes: list[Any], told: bool
+    ) -> list[bool]:
+        """Remove keys from the tiers, the lowest first."""
+        there = [False] * len(codes)
+        for at, level in enumerate(reversed(self._levels)):
+            if level.hands_down:
+                for code in codes:
+                    self._held.forget(code)
+            try:
+                # Without a version at the lowest: a removal takes whatever is there at its turn.
+                version = () if at == 0 else (self._next(),)
+                gone = await level.ask(face, "drop", codes, *version)
+            except (*FAULTS, CacheTimeout) as error:
+                await self._unwritten(face, memory, keys, codes, level, error, at == 0 and not told)
+            else:
+                there = [was or now for was, now in zip(there, gone, strict=True)]
+                if level.doubted:
+                    level.doubts.discard(codes)
+        return there
+
+    async def _distrust(
+        self, face: Any, memory: Any, keys: list[Any], codes: list[Any]
+    ) -> None:
+        """Forget keys whose value in the backend is not known any more."""
+        for key in keys:
+            memory._forget(key)
+            if self._aside is not None:
+                self._aside.forget(key)
+        for level in self._levels:
+            try:
+                await level.ask(face, "drop", codes)
+            except (*FAULTS, CacheTimeout):
+                level.doubts.add(codes)
+
+    async def clear(self, face: Any, memory: Any) -> None:
+        """Remove all keys of the namespace from every level; `WriteError` where that fails.
+
+        A backend keeps what it has, and gets what waits for it.
+        """
+        memory._empty()
+        self._held.clear()
+        if self._aside is not None:
+            self._aside.empty()
+        if self._writes is not None and self._backend is None:
+            self._writes.clear(self._levels[0].codec.prefix(None) if self._levels else b"")
+        await self._clear_tiers(face, lambda codec: codec.prefix(None), "be cleared")
+        for level in self._levels:
+            level.doubts.discard(list(level.doubted))
+        for other in self._siblings.but(memory):
+            other._empty()
+
+    async def forget_calls(self, face: Any, memory: Any, name: str) -> None:
+        """Remove below the results of a memoized function; memory follows."""
+        if self._writes is not None and self._levels:
+            self._writes.clear(self._levels[0].codec.tuples(name))
+        await self._clear_tiers(face, lambda codec: codec.tuples(name), f"forget {name}")
+
+    async def _clear_tiers(
+        self, face: Any, prefix_of: Callable[[Any], bytes], what: str
+    ) -> None:
+        for level in reversed(self._levels):
+            prefix = prefix_of(level.codec)
+            try:
+                await level.ask(face, "clear", prefix, after(prefix))
+            except FAULTS as error:
+                raise WriteError(f"the {level.name} tier could not {what}: {error}") from error
+
+    # ---- what both need --------------------------------------------------------------------------
+
+    async def _in_turn(
+        self, face: Any, code: Any, work: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> Any:
+        """Do this work when no other of the same key is under way; return what it returns."""
+
+        async def outcome() -> tuple[Any, Exception | None]:
+            try:
+                return await work(), None
+            except Exception as error:  # noqa: BLE001 - raised again for who asked, and only there
+                return None, error
+
+        while True:
+            flight, leads = self._turns.board(code)
+            if leads:
+                result, error = await face.lead(flight, outcome)
+                break
+            if await face.wait(flight) is ALONE:
+                result, error = await outcome()
+                break
+        try:
+            if error is not None:
+                raise error
+            return result
+        finally:
+            del error, flight
+
+    def _tell(self, memory: Any, key: Any) -> None:
+        """Let the other caches over these entries forget a key."""
+        for other in self._siblings.but(memory):
+            other._forget(key)
+
+    async def _unwritten(
+        self,
+        face: Any,
+        memory: Any,
+        keys: list[Any],
+        codes: list[Any],
+        level: Level,
+        error: CacheError,
+        vital: bool,
+    ) -> None:
+        """Doubt what a level has of these keys from now on, or forget them above it and raise."""
+        if not (vital and self._strict) and level.doubts.add(codes):
+            level.doubts.settle()  # where only the reserve is touched, removing is still possible
+            return
+        for key in keys:
+            memory._forget(key)
+        for upper in self._levels:
+            if upper is not level:
+                with suppress(*FAULTS, CacheTimeout):
+                    await upper.ask(face, "drop", codes)
+        shown = repr(keys[0]) if len(keys) == 1 else f"{len(keys)} keys"
+        kind = WriteUnknown if isinstance(error, CacheTimeout) else WriteError
+        raise kind(
+            f"the {level.name} tier failed to write {shown}: {error}", dict.fromkeys(keys, error)
+        ) from error
