@@ -60,9 +60,7 @@ class Decisions:
         if code in self._doubts:
             return False
         try:
-            return self._cache.tier.read_one(code) is not None
-        except IntegrityError:
-            return False  # the next read removes it
+            return self._cache.holds(code)  # what is damaged the next read removes
         except TierUnavailable:
             self.faults += 1
             if self._strict:
