@@ -609,6 +609,13 @@ cdef class MemoryCache:
             return False  # a listener that reads what was evicted would evict without end
         return fill(self, key, value, span_until(self, deadline), token) != 0
 
+    def _refill(self, key, value, deadline, token):
+        """Put what a slow read brought in the place of what is there, if the token still holds.
+
+        Whether it was stored; where not, what is there stays.  deadline: as `_fill` takes it.
+        """
+        return fill_over(self, key, value, span_until(self, deadline), token) != 0
+
     def _keep(self, key, value, life, cost, token):
         """Take over what has been written below; if the token no longer holds, or the value is too
         heavy for memory, remove what is there instead.

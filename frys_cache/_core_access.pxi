@@ -294,6 +294,24 @@ cdef int fill(MemoryCache self, object key, object value, int64_t span, uint64_t
     return done
 
 
+cdef int fill_over(MemoryCache self, object key, object value, int64_t span,
+                   uint64_t token) except -1:
+    """As fill, but in the place of what is there."""
+    cdef fc_change change
+    cdef int done
+    fc_change_init(&change, self.c, <PyObject *>key, fc_hash(<PyObject *>key), <PyObject *>value,
+                   FC_PUT)
+    tick(self)
+    change.ttl = span
+    change.token = &token
+    if self.c.store.weighed:
+        change.incoming.weight = weigh(self, <PyObject *>key, <PyObject *>value)
+    done = commit(self, &change)
+    if done == FC_HEAVY:
+        raise ValueTooLarge(change.incoming.weight, self.c.store.max_weight)
+    return done
+
+
 cdef object increment(MemoryCache self, object key, object delta):
     """Compare and swap: no int arithmetic runs foreign code, but finding the key may."""
     cdef fc_change change

@@ -48,6 +48,11 @@ cdef object deep_payload(object o):
     return sum_payload(o, &left, 0)
 
 
+def _payload(value):
+    """The bytes of a value with what plain containers in it hold."""
+    return deep_payload(value)
+
+
 cdef object sum_payload(object o, Py_ssize_t *left, int depth):
     cdef object total
     kind = type(o)

@@ -15,11 +15,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from frys_cache._core import KeyEncoder, pack_head, read_head, split_record
+from frys_cache._core import KeyEncoder, pack_head, read_ends, read_head, split_record
 from frys_cache.codec.compression import Compressor
 from frys_cache.codec.keys import decode_key, encode_key, encode_prefix
 from frys_cache.codec.pickles import SIGNATURE_SIZE, Pickle
-from frys_cache.codec.record import COMPRESSED, NEGATIVE, PACKED, PICKLE, SIGNED, TOMBSTONE
+from frys_cache.codec.record import (
+    COMPRESSED,
+    FRESH,
+    LOAD,
+    NEGATIVE,
+    PACKED,
+    PICKLE,
+    SIGNED,
+    TOMBSTONE,
+)
 from frys_cache.codec.values import decode_value, encode_value
 from frys_cache.errors import ConfigurationError, IntegrityError, ValueTooLarge
 from frys_cache.types import MISSING
@@ -28,6 +37,7 @@ __all__ = ["Codec"]
 
 NOTHING_IN = NEGATIVE | TOMBSTONE | COMPRESSED
 SIZE_MAX = (1 << 32) - 1  # a record has a u32 for it
+LOAD_MAX = (1 << 32) - 1  # and for the load time: 49 days
 
 
 class Codec:
@@ -106,10 +116,21 @@ class Codec:
         """Return how the bytes of all tuples begin whose first item is this str."""
         return self._prefix + encode_key((first,))[:-1]
 
-    def encode(self, key: bytes, value: object, version: int, expires_ms: int) -> bytes:
+    def encode(
+        self,
+        key: bytes,
+        value: object,
+        version: int,
+        expires_ms: int,
+        *,
+        fresh_ms: int = 0,
+        load_ms: int = 0,
+    ) -> bytes:
         """Return the record of a value under a key, as `key` returned it.
 
-        version: a u64.  expires_ms: milliseconds since 1970, a u64; 0 is never.
+        version: a u64.  expires_ms: milliseconds since 1970, a u64; 0 is never.  fresh_ms: when the
+        value becomes stale, likewise; 0: it does not, and load_ms says nothing then.  load_ms: how
+        long it took to load it, of which more than a u32 becomes the largest u32; 0: unknown.
         SerializationError, ValueTooLarge; OverflowError for a number that is no u64.
         """
         serializer = self._serializer
@@ -126,6 +147,9 @@ class Codec:
             if packed is not None:
                 flags = COMPRESSED
                 body = PACKED.pack(packed[0], size) + packed[1]
+        if fresh_ms:
+            more = extension(fresh_ms, load_ms)
+            return self._record(flags, code, key, version, expires_ms, body, more)
         return self._record(flags, code, key, version, expires_ms, body)
 
     def negative(self, key: bytes, version: int, expires_ms: int) -> bytes:
@@ -139,10 +163,12 @@ class Codec:
     def decode(self, key: bytes, record: bytes) -> tuple[Any, int, int] | None:
         """Return (value, version, expires_ms) of the record that a key has.
 
-        The value is MISSING for a negative record or a tombstone.  None: it is compressed in a way
-        that cannot be undone here, with a dictionary that is not known, or without a compressor; a
-        miss.  IntegrityError: it is damaged, forged, of another key, larger than max_value_size,
-        or signed where this codec does not sign, or the reverse.
+        Where the record says until when it is fresh, expires_ms is that; `ends` gives both.  One
+        whose time is over is decoded like any other: the caller has the clock.  The value is
+        MISSING for a negative record or a tombstone.  None: it is compressed in a way that cannot
+        be undone here, with a dictionary that is not known, or without a compressor; a miss.
+        IntegrityError: it is damaged, forged, of another key, larger than max_value_size, or signed
+        where this codec does not sign, or the reverse.
         """
         flags, code, version, expires_ms, at, body, size, dictionary = split_record(record)
         if flags & SIGNED != self._signed:
@@ -198,11 +224,26 @@ class Codec:
         """Return (version, expires_ms) from the head alone, unsigned; IntegrityError."""
         return read_head(record)[2:4]
 
+    def ends(self, record: bytes) -> tuple[int, int, int, int]:
+        """Return (version, fresh_ms, hard_ms, load_ms) from the head alone, unsigned.
+
+        From fresh_ms on the value is stale, from hard_ms on it is gone; where the record says
+        nothing of staleness they are equal.  0 is never, and an unknown load time.  IntegrityError.
+        """
+        return read_ends(record)
+
     def _record(
-        self, flags: int, code: int, key: bytes, version: int, expires_ms: int, payload: bytes
+        self,
+        flags: int,
+        code: int,
+        key: bytes,
+        version: int,
+        expires_ms: int,
+        payload: bytes,
+        more: bytes = b"",
     ) -> bytes:
         """Return the whole record, signed if this codec signs."""
-        head = pack_head(flags | self._signed, code, version, expires_ms)
+        head = pack_head(flags | self._signed, code, version, expires_ms, more)
         if not self._signed:
             return head + payload
         assert self._serializer is not None
@@ -232,6 +273,15 @@ def name_of(namespace: str) -> bytes:
     if not 1 <= len(name) <= 255:
         raise ConfigurationError(f"namespace of {len(name)} bytes of utf-8: must be 1 to 255")
     return name
+
+
+def extension(fresh_ms: int, load_ms: int) -> bytes:
+    """Return the extension area that says when a value becomes stale, and what loading it took.
+
+    OverflowError for a fresh_ms that is no u64 and for a negative load_ms, TypeError for no int.
+    """
+    area = FRESH + int.to_bytes(fresh_ms, 8, "big")
+    return area + LOAD + int.to_bytes(min(load_ms, LOAD_MAX), 4, "big") if load_ms else area
 
 
 def check_size(what: str, size: object) -> int:

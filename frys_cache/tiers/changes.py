@@ -10,17 +10,30 @@ Not chosen: a lock around all of it, under which the code of the user would run.
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+from frys_cache._core import is_stale
+from frys_cache.codec.record import EXTENSION, NEGATIVE, TOMBSTONE
 from frys_cache.errors import IntegrityError
 from frys_cache.tiers.arguments import Ttl, milliseconds
 from frys_cache.tiers.disk import DiskTier
 from frys_cache.types import DEFAULT, MISSING
 
-__all__ = ["Changes"]
+__all__ = ["Changes", "has_value"]
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+_ABSENT: Final = NEGATIVE | TOMBSTONE  # flags of a record without a value
+_DOUBTFUL: Final = _ABSENT | EXTENSION  # flags of one that may be absent: it may be stale
+
+
+def has_value(record: bytes, now_ms: int) -> bool:
+    """Tell from the head of a record that has not expired whether it has a value, not stale."""
+    if len(record) < 2:
+        return False
+    flags = record[1] & _DOUBTFUL
+    return not flags or not (flags & _ABSENT or is_stale(record, now_ms))
 
 
 class Changes(MutableMapping[K, V]):
@@ -35,6 +48,14 @@ class Changes(MutableMapping[K, V]):
     _decode: Callable[[bytes, bytes], tuple[Any, int, int] | None]
     _version: Callable[[], int]
     _ttl_ms: int
+
+    def holds(self, data: bytes) -> bool:
+        """Tell whether the bytes of a key have a value, neither expired nor stale nor damaged."""
+        try:
+            record = self.tier.read_one(data)
+        except IntegrityError:
+            return False
+        return record is not None and has_value(record, self.tier.wall())
 
     def add(self, key: K, value: V, *, ttl: Ttl = DEFAULT) -> bool:
         """Store a value if the key is absent; tell whether it was."""
@@ -99,6 +120,10 @@ class Changes(MutableMapping[K, V]):
         while True:
             old, found = self._find(data)
             if found is None:
+                # What is stale is absent here, but it must not be served elsewhere any more.
+                stale = old is not None and is_stale(old, self.tier.wall())
+                if stale and not self.tier.swap(data, old, None, 0, 0):
+                    continue
                 if default:
                     return default[0]
                 raise KeyError(key)
@@ -135,4 +160,6 @@ class Changes(MutableMapping[K, V]):
             return record, None
         if found is None or found[0] is MISSING:
             return record, None
+        if found[2] and found[2] <= self.tier.wall():
+            return record, None  # stale: it is there to be replaced
         return record, found

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
+from frys_cache._core import is_stale
 from frys_cache.errors import CacheError, IntegrityError
 from frys_cache.tiers.base import after, head_of, traces_of
 from frys_cache.tiers.closed import CLOSED
@@ -263,7 +264,7 @@ class DiskTier:
         """Remove keys; return, for each, whether a live record was there.
 
         Without a version, whatever is there goes, and what was begun before comes late.  With one,
-        a newer record stays.
+        a newer record stays.  A stale record goes, too, but was not live.
         """
         with self._lock:
             buried = version or self.versions.next()
@@ -277,7 +278,8 @@ class DiskTier:
                 if record is None or (version and head_of(record)[0] > version):
                     answers.append(False)
                     continue
-                answers.append(self._live(record) is not None)
+                live = self._live(record) is not None
+                answers.append(live and not is_stale(record, self.wall()))
                 gone[key] = traces_of(record)
             if gone:
                 self._forget_locked(gone)

@@ -19,7 +19,7 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Va
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Literal, Self, TypeVar, cast
+from typing import Any, Literal, Self, TypeVar, cast
 
 from frys_cache.codec.compression import Compressor, check_level
 from frys_cache.codec.entry import Codec
@@ -41,7 +41,7 @@ from frys_cache.tiers.arguments import (
     shown,
 )
 from frys_cache.tiers.base import after
-from frys_cache.tiers.changes import Changes
+from frys_cache.tiers.changes import Changes, has_value
 from frys_cache.tiers.closed import CLOSED
 from frys_cache.tiers.disk import DiskTier
 from frys_cache.tiers.handle import translate
@@ -53,8 +53,6 @@ __all__ = ["DiskStats", "PersistentCache"]
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-_ABSENT: Final = 3  # flags of a record without a value: negative, tombstone
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,12 +242,7 @@ class PersistentCache(Whole, Changes[K, V]):
         return default if found is None else found[0]
 
     def __contains__(self, key: object) -> bool:
-        data = self._key(key)
-        try:
-            record = self.tier.read_one(data)
-        except IntegrityError:
-            return False
-        return record is not None and len(record) > 1 and not record[1] & _ABSENT
+        return self.holds(self._key(key))
 
     def put(self, key: K, value: V, *, ttl: Ttl = DEFAULT) -> None:
         """Store a value.
@@ -400,7 +393,8 @@ class PersistentCache(Whole, Changes[K, V]):
 
     def _slices(self, prefix: bytes) -> Iterator[list[tuple[bytes, bytes]]]:
         for entries in self.tier.slices(prefix):
-            yield [entry for entry in entries if len(entry[1]) > 1 and not entry[1][1] & _ABSENT]
+            now = self.tier.wall()
+            yield [entry for entry in entries if has_value(entry[1], now)]
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ""
