@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from frys_cache.errors import CacheClosed
-from frys_cache.tiers.standin import StandInTier
+from frys_cache.tiers.face import SyncFace
+from frys_cache.tiers.standin import StandInCache, StandInTier
 
-__all__ = ["StandInTier", "TierContract", "make_record"]
+__all__ = ["StandInCache", "StandInTier", "TierContract", "make_record"]
 
 
 def make_record(payload: bytes = b"", version: int = 1, expires_ms: int = 0) -> bytes:
@@ -227,6 +228,113 @@ class TierContract:
             assert len(seen) < 2_000
         assert set(keys[::2]) <= set(seen)
 
+    def test_on_a_face_is_the_tier_under_it(self, tier: Any) -> None:
+        """Catch a tier that forgets, under a face, what it was given without one."""
+        tier.write([(b"key", make_record(b"x"))])
+        assert tier.on(SyncFace()).read_one(b"key") == make_record(b"x")
+
+    def test_read_one_is_a_batch_of_one(self, clocked: Any) -> None:
+        """Catch a short cut that shows the expired, or raises for a miss."""
+        end = self.now_ms + 1_000
+        clocked.write([(b"key", make_record(b"x", 1, end))])
+        assert clocked.read_one(b"key") == make_record(b"x", 1, end)
+        assert clocked.read_one(b"absent") is None
+        self.now_ms = end
+        assert clocked.read_one(b"key") is None
+
+    def test_put_one_is_judged_as_in_a_batch(self, tier: Any) -> None:
+        """Catch a short cut that lets an older version win."""
+        assert tier.put_one(b"key", make_record(b"a", 5), 5, 0) is True
+        assert tier.put_one(b"key", make_record(b"late", 4), 4, 0) is False
+        assert tier.read_one(b"key") == make_record(b"a", 5)
+        assert tier.put_one(b"key", make_record(b"b", 5), 5, 0) is True
+        assert tier.read_one(b"key") == make_record(b"b", 5)
+        tier.drop([b"key"], 9)
+        assert tier.put_one(b"key", make_record(b"late", 9), 9, 0) is False
+        assert tier.put_one(b"key", make_record(b"c", 10), 10, 0) is True
+        assert tier.read([b"key"]) == [make_record(b"c", 10)]
+
+    def test_put_one_with_expiry_expires(self, clocked: Any) -> None:
+        """Catch an expiry that only batches keep."""
+        end = self.now_ms + 1_000
+        assert clocked.put_one(b"key", make_record(b"x", 1, end), 1, end)
+        self.now_ms = end
+        assert clocked.read([b"key"]) == [None]
+
+    def test_swap_of_exactly_this_record_replaces(self, tier: Any) -> None:
+        """Catch a swap that does not compare, or compares only the version."""
+        first, other, second = (make_record(name, 1) for name in (b"first", b"other", b"second"))
+        tier.write([(b"key", first)])
+        assert tier.swap(b"key", other, second, 2, 0) is False
+        assert tier.swap(b"key", None, second, 2, 0) is False
+        assert tier.read_one(b"key") == first
+        second = make_record(b"second", 2)
+        assert tier.swap(b"key", first, second, 2, 0) is True
+        assert tier.read_one(b"key") == second
+        assert tier.swap(b"absent", first, second, 2, 0) is False
+        assert tier.read_one(b"absent") is None
+
+    def test_swap_of_none_stores_only_where_nothing_lives(self, clocked: Any) -> None:
+        """Catch an expired record that still counts as one."""
+        end = self.now_ms + 1_000
+        record = make_record(b"x", 1, end)
+        assert clocked.swap(b"key", None, record, 1, end) is True
+        assert clocked.swap(b"key", None, record, 1, end) is False
+        self.now_ms = end
+        assert clocked.swap(b"key", record, make_record(b"y", 2), 2, 0) is False
+        assert clocked.swap(b"key", None, make_record(b"y", 2), 2, 0) is True
+        assert clocked.read_one(b"key") == make_record(b"y", 2)
+
+    def test_swap_for_none_drops_and_is_newer(self, tier: Any) -> None:
+        """Catch a removal that a load from before it undoes."""
+        record = make_record(b"x", 3)
+        tier.write([(b"key", record)])
+        assert tier.swap(b"key", record, None, 0, 0) is True
+        assert tier.swap(b"key", record, None, 0, 0) is False
+        assert tier.read_one(b"key") is None
+        assert tier.write([(b"key", record)]) == [b"key"]
+
+    def test_threads_swapping_lose_no_step(self, tier: Any) -> None:
+        """Catch a swap of which two threads both win the same turn."""
+        tier.write([(b"key", make_record(b"0", 1))])
+        won = []
+
+        def count() -> None:
+            for _ in range(40):
+                while True:
+                    old = tier.read_one(b"key")
+                    number = int(old[20:]) + 1
+                    new = make_record(b"%d" % number, number + 1)
+                    if tier.swap(b"key", old, new, number + 1, 0):
+                        won.append(number)
+                        break
+
+        threads = [threading.Thread(target=count) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(won) == list(range(1, 161))
+
+    def test_clear_removes_the_range_and_no_more(self, tier: Any) -> None:
+        """Catch a clear that takes its end too, or leaves its start."""
+        keys = [b"a", b"b", b"b\0", b"b\xff\xff", b"c", b"c\0"]
+        tier.write([(key, make_record(b"x")) for key in keys])
+        tier.clear(b"b", b"c")
+        assert list(tier.scan()) == [b"a", b"c", b"c\0"]
+        tier.clear(b"x", b"y")
+        assert tier.read(keys) == [make_record(b"x") if key[:1] != b"b" else None for key in keys]
+
+    def test_clear_makes_what_was_begun_before_late(self, tier: Any) -> None:
+        """Catch the dead that return: a load that began before everything was removed."""
+        tier.clear(b"a", b"b")
+        record = make_record(b"late", 7)
+        assert tier.put_one(b"a", record, 7, 0) is False
+        assert tier.write([(b"a1", record), (b"b", record)]) == [b"a1"]
+        assert tier.swap(b"a2", None, record, 7, 0) is False
+        assert list(tier.scan()) == [b"b"]
+        assert tier.put_one(b"a", make_record(b"new", 1 << 62), 1 << 62, 0) is True
+
     def test_closed_raises_and_close_repeats(self, tier: Any) -> None:
         """Catch a tier that answers after its end, or cannot be closed twice."""
         tier.close()
@@ -237,6 +345,10 @@ class TierContract:
             lambda: tier.write([(b"a", make_record())]),
             lambda: tier.drop([b"a"]),
             lambda: list(tier.scan()),
+            lambda: tier.read_one(b"a"),
+            lambda: tier.put_one(b"a", make_record(), 1, 0),
+            lambda: tier.swap(b"a", None, make_record(), 1, 0),
+            lambda: tier.clear(b"a", b"b"),
         ):
             with pytest.raises(CacheClosed):
                 call()

@@ -42,9 +42,10 @@ STEPS = {
 DISK = STORE | STEPS | {"tiers/disk"}
 # What the manager is made of, beside the tiers.
 PARTS = {"config", "decisions", "doubts", "held", "siblings", "warming"}
-CHAIN = {"_core", "flight", "flight_ring", "breaker", "consistency", "journal", "tiers/", *CODEC}
+CHAIN = {"_core", "flight", "flight_ring", "breaker", "health", "consistency", "journal", "tiers/", *CODEC}
 SIDE = {"policies", "invalidation", "preload", "stats"}
 MODELS = {"_queue_models", "_reference_views", "_tinylfu_model"}
+FOR_TESTS = {"_tier_contract", "_faulty_tier", "_history"}
 FRONT = {"below", "cache", "aio", "builder"}
 PUBLIC = {"__init__"}
 MAY_IMPORT = {
@@ -62,6 +63,7 @@ MAY_IMPORT = {
     "tiers/opening": DATABASE | {"tiers/sentinel"},
     "tiers/store": STORE,
     **dict.fromkeys(STEPS, LOWEST | {"tiers/base"}),
+    "tiers/standin": CODEC | {"tiers/base", "tiers/arguments", "tiers/versions"},
     "tiers/disk": STORE | STEPS | {"_core"},
     "tiers/bound": DISK,
     "tiers/secondary": DISK,
@@ -77,7 +79,8 @@ MAY_IMPORT = {
     "simulation": LOWEST | {"_core"},
     "flight_ring": LOWEST,
     "flight": LOWEST | {"flight_ring"},
-    "breaker": LOWEST | {"tiers/face"},
+    "breaker": LOWEST,
+    "health": LOWEST,
     "consistency": LOWEST | {"tiers/base"},
     "journal": LOWEST | {"tiers/base", "consistency"},
     **dict.fromkeys(("decisions", "doubts", "held", "siblings", "warming"), CHAIN | PARTS),
@@ -86,8 +89,9 @@ MAY_IMPORT = {
     "config": LOWEST | {"policies"},
     **dict.fromkeys(FRONT, CHAIN | {"manager", "config"} | SIDE | FRONT),
     **dict.fromkeys(MODELS, LOWEST),
-    "_tier_contract": LOWEST | {"tiers/standin"},
-    "testing": MODELS | {"_tier_contract"} | CHAIN | {"manager"} | SIDE | FRONT | PUBLIC,
+    "_tier_contract": LOWEST | {"tiers/face", "tiers/standin"},
+    **dict.fromkeys(("_faulty_tier", "_history"), LOWEST | {"tiers/face"}),
+    "testing": MODELS | FOR_TESTS | CHAIN | {"manager"} | SIDE | FRONT | PUBLIC,
     "__init__": CHAIN | {"manager", "simulation", "config"} | SIDE | FRONT,
     "monitor/": PUBLIC,
     "contrib/": PUBLIC,

@@ -1,8 +1,8 @@
 """What a tier below memory is: bytes in, bytes out, batch first.
 
 A tier stores records under keys and knows nothing of values: a record is whatever the codec made,
-and all that a tier reads of it are the two numbers in its head, the version and the expiry.  A
-single operation is a batch of one, so that there is one algorithm for one key and for a thousand.
+and all that a tier reads of it are the two numbers in its head, the version and the expiry.  One
+key has calls of its own beside the batches, since it is what nearly every call is about.
 Not chosen: tiers that serialize.  A record that is copied from tier to tier as bytes is neither
 decoded nor given a longer life on its way.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["HEAD_SIZE", "Tier", "after", "head_of", "traces_of", "version_of"]
 
@@ -32,8 +32,27 @@ class Tier(Protocol):
         """Return what the tier is called in statistics: `"persistent"`."""
         ...
 
+    def on(self, face: Any) -> Any:
+        """Return the tier to use under a face: itself, if its calls never wait for long.
+
+        Under a face that must not block, a call of what is returned may give an awaitable of its
+        answer instead.
+        """
+        ...
+
+    def read_one(self, key: bytes) -> bytes | None:
+        """Return the live record of one key, or None."""
+        ...
+
     def read(self, keys: list[bytes]) -> list[bytes | None]:
         """Return the records as stored, in the order of the keys; None: absent or expired."""
+        ...
+
+    def put_one(self, key: bytes, record: bytes, version: int, expires_ms: int) -> bool:
+        """Store one record, whose version and expiry the caller knows; False: refused as late.
+
+        A version that is drawn after the refusal, of the clock of the tier, is not late.
+        """
         ...
 
     def write(self, records: list[tuple[bytes, bytes]]) -> list[bytes]:
@@ -50,6 +69,20 @@ class Tier(Protocol):
         does not bring the key back, and a record of a newer version stays.  Without one, whatever
         is there goes, and no version that was drawn before brings it back.
         """
+        ...
+
+    def swap(
+        self, key: bytes, old: bytes | None, new: bytes | None, version: int, expires_ms: int
+    ) -> bool:
+        """Replace exactly this live record (None: none) in one step; tell whether it was there.
+
+        With None for `new` the key is dropped, at a version that is drawn here; else version and
+        expires_ms are those of `new`.
+        """
+        ...
+
+    def clear(self, start: bytes, stop: bytes) -> None:
+        """Remove all keys from `start` to before `stop`; what was begun before comes late."""
         ...
 
     def scan(self, prefix: bytes = b"") -> Iterator[bytes]:
