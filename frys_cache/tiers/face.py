@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from frys_cache.errors import CacheTimeout
+
 __all__ = ["AsyncFace", "SyncFace", "run_sync"]
 
 P = ParamSpec("P")
@@ -22,8 +24,8 @@ T_co = TypeVar("T_co", covariant=True)
 class Awaited(Protocol[T_co]):
     """What a face can wait for."""
 
-    def wait(self) -> None:
-        """Block the calling thread until the end."""
+    def wait(self, timeout: float | None = None) -> object:
+        """Block the calling thread until the end, at most so many seconds; False: still not."""
         ...
 
     def result(self) -> T_co:
@@ -63,10 +65,13 @@ class SyncFace:
 
     __slots__ = ()
 
-    async def wait(self, flight: Awaited[T]) -> T:
-        """Block until the flight has ended and give its result."""
+    async def wait(self, flight: Awaited[T], timeout: float | None = None) -> T:
+        """Block until the flight has ended and give its result; CacheTimeout."""
         try:
-            flight.wait()
+            if timeout is None:
+                flight.wait()
+            elif flight.wait(timeout) is False:
+                raise CacheTimeout(f"no result within {timeout} s")
             return flight.result()
         finally:
             # The traceback of what is raised holds this frame, and the flight what is raised.
@@ -94,10 +99,13 @@ class AsyncFace:
 
     __slots__ = ()
 
-    async def wait(self, flight: Awaited[T]) -> T:
-        """Suspend until the flight has ended and give its result."""
+    async def wait(self, flight: Awaited[T], timeout: float | None = None) -> T:
+        """Suspend until the flight has ended and give its result; CacheTimeout."""
         try:
-            await self.call(flight.wait)
+            if timeout is None:
+                await self.call(flight.wait)
+            elif await self.call(flight.wait, timeout) is False:
+                raise CacheTimeout(f"no result within {timeout} s")
             return flight.result()
         finally:
             del flight
