@@ -152,6 +152,31 @@ class Codec:
             return self._record(flags, code, key, version, expires_ms, body, more)
         return self._record(flags, code, key, version, expires_ms, body)
 
+    def encode_plain(self, key: bytes, value: object, version: int, expires_ms: int) -> bytes:
+        """Return the record of a value as `encode` does, without compression."""
+        serializer = self._serializer
+        if serializer is None or type(value) is bytes or type(value) is str:
+            code, body = encode_value(value)
+        else:
+            code, body = PICKLE, serializer.dumps(value)
+        if len(body) > self._max_value_size:
+            raise ValueTooLarge(len(body), self._max_value_size)
+        return self._record(0, code, key, version, expires_ms, body)
+
+    def pack(self, key: bytes, record: bytes) -> bytes:
+        """Return the record of `encode` for one of `encode_plain`; runs no code of the user."""
+        if self._compressor is None:
+            return record
+        flags, code, version, expires_ms, at = read_head(record)
+        if flags & NOTHING_IN:
+            return record
+        body = record[at + SIGNATURE_SIZE if self._signed else at :]
+        packed = self._compressor.compress(body)
+        if packed is None:
+            return record
+        body = PACKED.pack(packed[0], len(body)) + packed[1]
+        return self._record(COMPRESSED, code, key, version, expires_ms, body)
+
     def negative(self, key: bytes, version: int, expires_ms: int) -> bytes:
         """Return the record that says: the source has no value for this key."""
         return self._record(NEGATIVE, 0, key, version, expires_ms, b"")

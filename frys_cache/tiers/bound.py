@@ -28,13 +28,14 @@ clock hand over the keys, which evicts by the alphabet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from frys_cache.errors import CacheClosed, CacheError, IntegrityError, ValueTooLarge
 from frys_cache.tiers.base import head_of, traces_of, version_of
-from frys_cache.tiers.disk import COUNT, MOST_BYTES, SLICE, DiskTier, newest_of
+from frys_cache.tiers.disk import COUNT, MOST_BYTES, SLICE, DiskTier
 from frys_cache.tiers.handle import translate
+from frys_cache.tiers.settling import Change, newest_of
 from frys_cache.tiers.store import Store
 from frys_cache.tiers.stripes import STRIPES
 from frys_cache.tiers.versions import WallClock
@@ -156,30 +157,42 @@ class BoundedTier(DiskTier):
                     raise translate(error) from error
             self._make_room(key, record)
 
-    def write(self, records: list[tuple[bytes, bytes]]) -> list[bytes]:
-        """Store (key, record) pairs in one batch; an older version never replaces a newer one.
+    def settle(
+        self,
+        records: list[tuple[bytes, bytes]],
+        drops: Iterable[tuple[bytes, int]] = (),
+        also: Iterable[Change] = (),
+    ) -> list[bytes]:
+        """Store records, remove keys up to a version each, and make other changes, all or none.
 
-        Returns the keys that were refused as late.  Room is made for all of them first; raises
-        ValueTooLarge, before anything has changed, where they cannot be within the bound together.
+        Returns the keys of records that were refused as late.  Room is made for all of them first;
+        raises ValueTooLarge, before anything has changed, where they cannot be within the bound
+        together.
         """
         newest = newest_of(records)
+        drops, also = list(drops), list(also)
         need = sum(len(key) + len(record) for key, record in newest.items())
         if need > self.max_size_bytes:
             raise ValueTooLarge(need, self.max_size_bytes)
         self._budget -= need
-        if self._budget < 0:
+        if self._budget < 0 and newest:
             self._ask_space()
         while True:
             with self._lock:
                 before = self._changes
                 batch = dict(newest)
                 late = self._sift_locked(batch)
-                changes: list[tuple[str, bytes, bytes | None]] = []
+                changes: list[Change] = list(also)
                 size = entries = 0
-                for key, record in batch.items():
-                    planned, more, entry = self._plan_locked(
-                        key, self._peek(key), record, head_of(record)[1]
-                    )
+                plans = [
+                    self._plan_locked(key, self._peek(key), record, head_of(record)[1])
+                    for key, record in batch.items()
+                ]
+                plans += [
+                    self._plan_locked(key, found, None, 0)
+                    for key, found in self._buried_locked(drops)
+                ]
+                for planned, more, entry in plans:
                     changes += planned
                     size += more
                     entries += entry

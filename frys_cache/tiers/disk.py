@@ -27,6 +27,7 @@ from frys_cache.tiers.base import after, head_of, traces_of
 from frys_cache.tiers.closed import CLOSED
 from frys_cache.tiers.handle import translate
 from frys_cache.tiers.nothing import NoRocks
+from frys_cache.tiers.settling import Settling, newest_of
 from frys_cache.tiers.store import Store
 from frys_cache.tiers.stripes import STRIPES, Clears, new_stripes
 from frys_cache.tiers.sweeper import Sweeper, later
@@ -48,7 +49,7 @@ _UNASKED: Final = 1 << 62
 _MASK: Final = STRIPES - 1
 
 
-class DiskTier:
+class DiskTier(Settling):
     """Keep records in a store, a RocksDB database that is open.
 
     store: from `open_store`; the tier closes it.  wall: a `WallClock`.
@@ -57,18 +58,14 @@ class DiskTier:
 
     __slots__ = (
         "__weakref__",
-        "_budget",
         "_clears",
-        "_lock",
         "_put",
-        "_stripes",
         "_swept",
         "compressors",
         "corrupt",
         "expirations",
         "fetch",
         "is_open",
-        "rocks",
         "store",
         "sweeper",
         "users",
@@ -111,6 +108,7 @@ class DiskTier:
         """Use a database, or none."""
         self.rocks = rocks or NoRocks()
         self._put = self.rocks.put_data
+        self._journal = self.rocks.put_journal
         self.fetch = self.rocks.get_data
 
     def _detach(self) -> None:
@@ -203,20 +201,7 @@ class DiskTier:
         if len(records) == 1:
             key, record = records[0]
             return [] if self.put_one(key, record, *head_of(record)) else [key]
-        newest = newest_of(records)
-        self._budget -= sum(map(len, newest.values()))
-        if self._budget < 0:
-            self._ask_space()
-        with self._lock:
-            late = self._sift_locked(newest)
-            changes: list[tuple[str, bytes, bytes | None]] = []
-            for key, record in newest.items():
-                changes.append(("data", key, record))
-                expires = head_of(record)[1]
-                if expires:
-                    changes += self._index_locked(key, self._peek(key), expires)
-            self.rocks.write(changes)
-        return late
+        return self.settle(records)
 
     def _sift_locked(self, newest: dict[bytes, bytes]) -> list[bytes]:
         """Take what comes late out of a batch, and return its keys."""
@@ -460,7 +445,7 @@ class DiskTier:
                 if self.store.writable:
                     self._close_count()
             finally:
-                self.fetch = self._put = CLOSED.refuse
+                self.fetch = self._put = self._journal = CLOSED.refuse
                 # What is written from here on would not be counted.
                 self.rocks = CLOSED
         self.store.close()
@@ -471,12 +456,3 @@ class DiskTier:
 
     def _close_count(self) -> None:
         """Keep for the next opening what was counted."""
-
-
-def newest_of(records: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Return the newest record of each key; of equal versions the last."""
-    newest: dict[bytes, bytes] = {}
-    for key, record in records:
-        if key not in newest or head_of(newest[key])[0] <= head_of(record)[0]:
-            newest[key] = record
-    return newest

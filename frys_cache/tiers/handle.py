@@ -1,7 +1,7 @@
 """The handle of an open RocksDB: its families of bytes, their batches, scans and errors.
 
-`get_data` and `put_data` are bound methods of rocksdict's handle, so a read has no frame of ours;
-they raise its bare `Exception`, for `translate`.  A plain put costs 5 us and a batch 9 us.
+`get_data`, `put_data` and `put_journal` are bound methods of rocksdict's handle, so a read has no
+frame of ours; they raise its bare `Exception`, for `translate`.  A plain put costs 5 us, a batch 9.
 
 Calls that let other threads run or hold an iterator keep the files locked until they end, so they
 are counted in `_inside`, and `close` waits for them.  `_door` guards that count and `_handle`; no
@@ -87,6 +87,7 @@ class Rocks:
 
     get_data: Callable[[bytes], bytes | None]
     put_data: Callable[[bytes, bytes], None]
+    put_journal: Callable[[bytes, bytes], None]
 
     def __init__(self, library: Any, opener: Callable[..., Any], path: str) -> None:
         """Open a handle of rocksdict; `open_rocks` says how."""
@@ -117,6 +118,7 @@ class Rocks:
             one.set_loads(_refuse)
         self._families, self._views, self._handle = families, views, handle
         self.get_data, self.put_data = views["data"].get, views["data"].put
+        self.put_journal = views["journal"].put
 
     def get_data_list(self, keys: list[bytes]) -> list[bytes | None]:
         """Return the values of many keys of "data", None where absent; lets other threads run."""
@@ -302,7 +304,7 @@ class Rocks:
                     problem = problem or error
         # Where closing failed, only the last reference releases the lock: none may be left, neither
         # here nor in the frame that the error carries.
-        self.get_data = self.put_data = _closed
+        self.get_data = self.put_data = self.put_journal = _closed
         del handle, one
         views.clear()
         return None if problem is None else problem.with_traceback(None)
@@ -314,6 +316,15 @@ class Rocks:
     def _put_late(self, key: bytes, value: bytes) -> None:
         """Wait for the handle that is being opened, and put."""
         self._view("data").put(key, value)
+
+    def _journal_late(self, key: bytes, value: bytes) -> None:
+        """Wait for the handle that is being opened, and put."""
+        self._view("journal").put(key, value)
+
+    def _wait_for_handle(self) -> None:
+        """Have what comes now wait for the handle that is being opened."""
+        self.get_data, self.put_data = self._get_late, self._put_late
+        self.put_journal = self._journal_late
 
     def is_stuck(self) -> bool:
         """Return whether all writes are refused since one has failed."""
@@ -336,11 +347,11 @@ class Rocks:
             self._reopening = True
             try:
                 self._door.wait_for(lambda: not self._inside, LONGEST_WAIT)
-                self.get_data, self.put_data = self._get_late, self._put_late
+                self._wait_for_handle()
                 renew()
                 # What this returns is why it has to be closed.
                 self._give_up()
-                self.get_data, self.put_data = self._get_late, self._put_late
+                self._wait_for_handle()
                 try:
                     self._take_handle()
                 except CacheError as error:
@@ -367,7 +378,7 @@ class Rocks:
         self._handle = None
         self._views = {}
         self._families = {}
-        self.get_data = self.put_data = _closed
+        self.get_data = self.put_data = self.put_journal = _closed
 
     def _call(self, act: Callable[[], Any]) -> None:
         """Do what must be over before the files can be closed."""

@@ -24,6 +24,10 @@ class NoRocks:
     def put_data(self, key: bytes, value: bytes) -> None:
         """Keep nothing."""
 
+    def put_journal(self, key: bytes, value: bytes) -> None:
+        """Refuse: what is acknowledged must be kept."""
+        raise TierUnavailable("this process has no database, so it has no journal")
+
     def get_data_list(self, keys: list[bytes]) -> list[bytes | None]:
         """Find nothing."""
         return [None] * len(keys)

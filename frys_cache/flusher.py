@@ -1,0 +1,357 @@
+"""What brings dirty writes to where they belong: batches, retries, dead letters.
+
+One batch is on its way at a time, in a daemon thread, without any lock.  It goes when its oldest
+write has waited for `max_delay`, when there is enough for a whole one, or when room is wanted.
+
+A batch that fails is halved until those that the backend refuses stand alone.  Where both halves
+fail, one write of them, drawn by lot, is tried: if it fails, too, it is an outage, nobody is to
+blame, and all wait; if it gets through, the others go on.  So an outage costs four calls a time,
+and a few writes that are always refused never look like one for long.  Who fails alone while others
+get through has used up an attempt, and after the last one is set aside as a dead letter, without
+anybody having waited for it.
+
+What has been sent moves from the journal to the data in pieces of 64, each one batch of RocksDB
+under the lock that a put takes, too.  If that fails, it is tried again without sending: but a
+process that ends before has sent twice.
+Not chosen: counting the attempts of a whole batch, by which one refused write takes others along.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from frys_cache.dirty import SENT, Dirty, Op
+from frys_cache.errors import CacheClosed, CacheError
+from frys_cache.journal import NoJournal
+from frys_cache.signals import Signal
+from frys_cache.turns import Turns, tell_of
+
+__all__ = ["PIECE", "Dead", "Flusher"]
+
+PIECE: Final = 64
+"""How many writes are moved under the lock at once."""
+_FIRST_S: Final = 0.05
+_LONGEST_S: Final = 30.0
+# While somebody waits for a flush, the next try is not further away than this.
+_LONGEST_FLUSH_S: Final = 0.25
+_MOST_DOUBLINGS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A write that was set aside, and why."""
+
+    op: Op
+    attempts: int
+    error: str
+
+
+class Round:
+    """One batch on its way, halved where it fails."""
+
+    __slots__ = ("_deliver", "_draw", "_through", "failed")
+
+    def __init__(
+        self, deliver: Callable[[list[Op]], BaseException | None], draw: Callable[[], float]
+    ) -> None:
+        self._deliver = deliver
+        self._draw = draw
+        self._through: set[Any] = set()
+        self.failed: list[tuple[Op, BaseException]] = []
+
+    def run(self, batch: list[Op]) -> BaseException | None:
+        """Deliver what can be; return the error of an outage, None: only `failed` fail."""
+        error = self._try(batch)
+        if error is None or self._split(batch, error):
+            return None
+        return error
+
+    @property
+    def got_through(self) -> int:
+        """Return how many were delivered."""
+        return len(self._through)
+
+    def _try(self, part: list[Op]) -> BaseException | None:
+        error = self._deliver(part)
+        if error is None:
+            self._through.update(map(id, part))
+        return error
+
+    def _split(self, part: list[Op], error: BaseException) -> bool:
+        """Find out who fails; False: everyone does."""
+        part = [op for op in part if id(op) not in self._through]
+        if len(part) <= 1:
+            self.failed += [(op, error) for op in part]
+            return True
+        middle = len(part) // 2
+        halves = part[:middle], part[middle:]
+        errors = [self._try(half) for half in halves]
+        if middle > 1 and None not in errors:
+            chosen = part[int(self._draw() * len(part))]
+            if self._try([chosen]) is not None:
+                return False
+        return all(
+            again is None or self._split(half, again)
+            for half, again in zip(halves, errors, strict=True)
+        )
+
+
+class Flusher:
+    """Send what is dirty.  Its thread starts when it is first rung for.  Safe from any thread."""
+
+    __slots__ = (
+        "__weakref__",
+        "_busy",
+        "_draw",
+        "_landing",
+        "_max_attempts",
+        "_max_batch",
+        "_max_delay",
+        "_out_since",
+        "_outages",
+        "_pack",
+        "_send",
+        "_steady",
+        "_until",
+        "dead",
+        "dirty",
+        "journal",
+        "on_dead",
+        "on_event",
+        "turns",
+    )
+
+    def __init__(
+        self,
+        dirty: Dirty,
+        journal: NoJournal,
+        *,
+        send: Callable[[list[Op], list[Op]], object] | None,
+        pack: Callable[[bytes, bytes], bytes] | None,
+        max_delay: float,
+        max_batch: int,
+        max_attempts: int,
+        on_dead: Callable[[Dead], object],
+        on_event: Callable[[str, dict[str, Any]], object] | None,
+        steady: Callable[[], float],
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.dirty = dirty
+        self.journal = journal
+        self._send = send
+        self._pack = pack
+        self._max_delay = max_delay
+        self._max_batch = max_batch
+        self._max_attempts = max_attempts
+        self.on_dead = on_dead
+        self.on_event = on_event
+        self._steady = steady
+        self._draw = draw
+        self.dead: dict[Any, Dead] = {}
+        self._until = 0.0  # an outage: nothing is tried before
+        self._outages = 0
+        self._out_since: float | None = None
+        self._busy = False
+        self._landing: Signal | None = None  # what ends with the batch that is on its way
+        self.turns = Turns(self, "frys-cache flusher")
+
+    # --- when ------------------------------------------------------------------------------------
+
+    def turn(self) -> float | None:
+        """Send one batch if there is one; return in how many seconds to look again."""
+        dirty, now = self.dirty, self._steady()
+        with dirty.lock:
+            deaf = now < self._until
+            batch: list[Op] = []
+            if not deaf and not self._busy:
+                wait = dirty.wait_locked(now, self._max_delay)
+                ripe = wait == 0.0 or dirty.is_urgent_locked(self._max_batch)
+                batch = dirty.take_locked(now, self._max_batch, ripe=ripe)
+            if not batch:
+                wait = dirty.wait_locked(now, self._max_delay)
+                if deaf and dirty.ops:
+                    wait = self._until - now
+                dirty.sleep_locked(wait, self._max_batch, deaf=deaf)
+                return wait
+            self._busy = True
+        try:
+            self._round(batch)
+        finally:
+            with dirty.lock:
+                self._busy = False
+                landing, self._landing = self._landing, None
+            if landing is not None:
+                landing.land()
+        return 0.0
+
+    def hurry(self) -> None:
+        """Try all at once, what waits for its next try, too."""
+        with self.dirty.lock:
+            self._until = 0.0
+            self.dirty.hurry_locked()
+        self.turns.ring()
+
+    def landing_locked(self) -> Signal | None:
+        """Return what ends with the batch that is on its way; None: there is none."""
+        if self._busy and self._landing is None:
+            self._landing = Signal()
+        return self._landing
+
+    @property
+    def is_busy(self) -> bool:
+        """Return whether a batch is on its way."""
+        return self._busy
+
+    def _pause(self, times: int) -> float:
+        """Return how long to wait after so many failures: exponential, with full jitter."""
+        longest = _LONGEST_FLUSH_S if self.dirty.waiting else _LONGEST_S
+        return self._draw() * min(longest, _FIRST_S * float(1 << min(times, _MOST_DOUBLINGS)))
+
+    # --- one batch -------------------------------------------------------------------------------
+
+    def _round(self, batch: list[Op]) -> None:
+        """Deliver a batch, and see what becomes of those that failed."""
+        one = Round(self._deliver, self._draw)
+        left = {id(op): op for op in batch}
+        try:
+            error = one.run(batch)
+            if one.got_through:
+                self._recovered()
+            alone = len(self.dirty.ops) <= 1
+            if error is None and one.failed and not one.got_through and not alone:
+                error = one.failed[0][1]
+            if one.got_through or (error is None and alone):
+                for op, why in one.failed:
+                    del left[id(op)]
+                    self._refused(op, why)
+            if error is not None:
+                self._out(error)
+        finally:
+            with self.dirty.lock:
+                for op in left.values():
+                    # Those that were sent are gone, or have their next try already.
+                    if op.state != SENT:
+                        self.dirty.retry_locked(op, self._until)
+
+    def _deliver(self, part: list[Op]) -> BaseException | None:
+        """Send some, and move them to where they belong; return why the backend refused."""
+        fresh = [op for op in part if op.state != SENT]
+        if fresh and self._send is not None:
+            try:
+                self._send(
+                    [op for op in fresh if not op.is_delete], [op for op in fresh if op.is_delete]
+                )
+            except BaseException as error:  # noqa: BLE001 - also what a cancelled task raises
+                return error
+        for op in fresh:
+            op.state = SENT
+        for at in range(0, len(part), PIECE):
+            self._settle(part[at : at + PIECE])
+        return None
+
+    def _settle(self, piece: list[Op]) -> None:
+        """Move what has been sent from the journal to the data, if that can be written."""
+        try:
+            ended = self._move(piece)
+        except CacheClosed:
+            raise
+        except CacheError:
+            with self.dirty.lock:
+                due = self._steady() + self._pause(5)
+                for op in piece:
+                    self.dirty.retry_locked(op, due)
+            return
+        for signal in ended:
+            signal.land()
+
+    def _move(self, piece: list[Op]) -> list[Signal]:
+        dirty, pack = self.dirty, self._pack
+        records = [b"" if op.is_delete or not pack else pack(op.code, op.record) for op in piece]
+        ended: list[Signal] = []
+        with dirty.lock:
+            live = [(op, to) for op, to in zip(piece, records, strict=True) if self._is_live(op)]
+            self.journal.settle(
+                [(op.code, record) for op, record in live if not op.is_delete],
+                [(op.code, op.version) for op, _ in live if op.is_delete],
+            )
+            for op, _ in live:
+                if not dirty.remove_locked(op):  # a destructor has put this key just now
+                    self.restore_locked(op.code)
+            for op in piece:
+                dirty.sent_locked(op)
+                ended += dirty.count_locked(op)
+            return ended + dirty.freed_locked()
+
+    def _is_live(self, op: Op) -> bool:
+        return self.dirty.ops.get(op.code) is op
+
+    def restore_locked(self, code: Any) -> None:
+        """Have the journal say of a code what the map says."""
+        op, letter = self.dirty.ops.get(code), self.dead.get(code)
+        if op is not None:
+            self.journal.put(code, op.record)
+        elif letter is not None:
+            self.journal.bury(code, letter.op.record, letter.attempts, letter.error)
+        else:
+            self.journal.forget([code])
+
+    # --- what fails ------------------------------------------------------------------------------
+
+    def _refused(self, op: Op, error: BaseException) -> None:
+        """Count an attempt of a write that fails alone; set it aside after the last one."""
+        ended: list[Signal] = []
+        with self.dirty.lock:
+            if not self._is_live(op):
+                return
+            op.attempts += 1
+            due = self._steady() + self._pause(op.attempts - 1)
+            if op.attempts < self._max_attempts:
+                self.dirty.retry_locked(op, due)
+                return
+            letter = Dead(op, op.attempts, f"{type(error).__name__}: {error}")
+            try:
+                self.journal.bury(op.code, op.record, op.attempts, letter.error)
+            except CacheError:
+                self.dirty.retry_locked(op, due)
+                return
+            if not self.dirty.remove_locked(op):
+                self.restore_locked(op.code)
+                return
+            self.dead[op.code] = letter
+            ended = self.dirty.count_locked(op, dead=True) + self.dirty.freed_locked()
+        for signal in ended:
+            signal.land()
+        self.tell("dead-letter", key=op.key, attempts=op.attempts, error=letter.error)
+        try:
+            self.on_dead(letter)
+        except Exception as wrong:  # noqa: BLE001 - it is the user's, and has no caller
+            tell_of(wrong, "in on_dead_letter")
+
+    def _out(self, error: BaseException) -> None:
+        """Try nothing for a while."""
+        now = self._steady()
+        self._until = now + self._pause(self._outages)
+        self._outages += 1
+        if self._out_since is None:
+            self._out_since = now
+            text = f"{type(error).__name__}: {error}"
+            self.tell("outage", error=text, entries=len(self.dirty.ops))
+
+    def _recovered(self) -> None:
+        """Note that something got through."""
+        self._outages = 0
+        since, self._out_since = self._out_since, None
+        if since is not None:
+            self.tell("recovered", seconds=self._steady() - since, entries=len(self.dirty.ops))
+
+    def tell(self, kind: str, **detail: Any) -> None:
+        """Tell whoever listens; what they raise is nobody's."""
+        if self.on_event is None:
+            return
+        try:
+            self.on_event(kind, detail)
+        except Exception as wrong:  # noqa: BLE001 - it is the user's, and has no caller
+            tell_of(wrong, f"in on_event {kind!r}")
