@@ -14,6 +14,7 @@ from frys_cache._core import MemoryCache, PolicyManager, memoize
 from frys_cache.builder import CacheBuilder
 from frys_cache.cache import FrysCache
 from frys_cache.config import CacheConfig
+from frys_cache.consistency import Backend, ConsistencyManager, ConsistencyStrategy
 from frys_cache.errors import (
     Backpressure,
     CacheClosed,
@@ -31,6 +32,7 @@ from frys_cache.errors import (
     WriteError,
     WriteUnknown,
 )
+from frys_cache.health import CacheEvent, TierHealth
 from frys_cache.manager import CacheManager
 from frys_cache.policies import CompositePolicy, LfuPolicy, LruPolicy, SizePolicy, TtlPolicy
 from frys_cache.simulation import SimulationResult, simulate
@@ -49,25 +51,32 @@ if TYPE_CHECKING:
     from frys_cache.codec.pickles import Pickle
     from frys_cache.codec.registry import register_type
     from frys_cache.tiers.persistent import DiskStats, PersistentCache
+    from frys_cache.writeback import DeadLetter, FlushReport
 
 __all__ = [
     "DEFAULT",
     "MISSING",
+    "Backend",
     "Backpressure",
     "CacheBuilder",
     "CacheClosed",
     "CacheConfig",
     "CacheError",
+    "CacheEvent",
     "CacheInfo",
     "CacheManager",
     "CacheStats",
     "CacheTimeout",
     "CompositePolicy",
     "ConfigurationError",
+    "ConsistencyManager",
+    "ConsistencyStrategy",
+    "DeadLetter",
     "DeadlockError",
     "DiskStats",
     "EvictionCause",
     "EvictionPolicy",
+    "FlushReport",
     "FrysCache",
     "IntegrityError",
     "KeyNotStable",
@@ -81,6 +90,7 @@ __all__ = [
     "SerializationError",
     "SimulationResult",
     "SizePolicy",
+    "TierHealth",
     "TierLockedError",
     "TierStats",
     "TierUnavailable",
@@ -96,7 +106,9 @@ __all__ = [
 
 # What is used below memory only is imported when it is first asked for.
 _LATER = {
+    "DeadLetter": "frys_cache.writeback",
     "DiskStats": "frys_cache.tiers.persistent",
+    "FlushReport": "frys_cache.writeback",
     "PersistentCache": "frys_cache.tiers.persistent",
     "Pickle": "frys_cache.codec.pickles",
     "register_type": "frys_cache.codec.registry",

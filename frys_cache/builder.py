@@ -7,18 +7,20 @@ replaces what was said of it before, whichever step that was.
 Cost: a dict of what was said, copied at each step.
 Not chosen: a chain of `dataclasses.replace` over a `CacheConfig`, for half a description is no
 configuration: it has no bound yet.  mode, max_key_size and max_value_size have no steps: they are
-changed with `dataclasses.replace` on `config()`.
+changed with `dataclasses.replace` on `config()`, as is what with_loader and with_consistency do not
+take.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Self
 
 from frys_cache.cache import FrysCache
 from frys_cache.config import CacheConfig, changed, comparable, show
+from frys_cache.consistency import ConsistencyManager, ConsistencyStrategy
 from frys_cache.types import EvictionCause, Policy
 
 __all__ = ["CacheBuilder"]
@@ -29,6 +31,9 @@ STEPS = {
     "ttl": "with_ttl",
     "persistent": "with_persistent",
     "serializer": "with_serializer",
+    "backend": "with_backend",
+    "loader": "with_loader",
+    "consistency": "with_consistency",
     "compression": "with_compression",
     "idle": "with_memory(idle=",
     "sizeof": "with_memory(sizeof=",
@@ -177,6 +182,45 @@ class CacheBuilder:
         'lfu'
         """
         return self._say(policy=policy)
+
+    def with_backend(self, backend: Any) -> Self:
+        """Read from and write to a system of record, behind all tiers.
+
+        backend: a `Backend`, an object with load, store and delete; None: none.  `build` raises
+        `ConfigurationError` for what lacks one of them, for an async one, and for one beside a
+        loader or beside that of a `ConsistencyManager`.
+        """
+        return self._say(backend=backend)
+
+    def with_loader(
+        self,
+        loader: Callable[[Any], Any] | None = None,
+        *,
+        many: Callable[[Any], Mapping[Any, Any]] | None = None,
+    ) -> Self:
+        """Load what no level has; one call per key, however many ask for it.
+
+        loader: a callable that gives the value of a key, or `MISSING`.  many: one that gives a
+        mapping for a list of keys.  `build` raises TypeError for what is not callable,
+        `ConfigurationError` for what is async, or beside a backend.
+
+        >>> CacheBuilder().max_entries(10).with_loader(str.upper).build()["ada"]
+        'ADA'
+        """
+        return self._say(loader=loader, loader_many=many)
+
+    def with_consistency(
+        self, consistency: ConsistencyManager | ConsistencyStrategy | str
+    ) -> Self:
+        """Choose who writes where, and when; by default "write-through".
+
+        consistency: a `ConsistencyManager`, a `ConsistencyStrategy` or its name.  `build` raises
+        `ConfigurationError` for an unknown one, and for what does not go with the rest.
+
+        >>> CacheBuilder().max_entries(10).with_consistency("cache-aside").config().consistency
+        'cache-aside'
+        """
+        return self._say(consistency=consistency)
 
     def with_serializer(self, serializer: Any) -> Self:
         """Store values of other types below memory with a serializer, as `Pickle` is one.

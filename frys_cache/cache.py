@@ -29,9 +29,8 @@ from frys_cache.below import CLOSED, NOTHING, open_chain
 from frys_cache.config import CHAIN, ROOM, CacheConfig, changed
 from frys_cache.consistency import ConsistencyManager, ConsistencyStrategy
 from frys_cache.errors import CacheClosed
-from frys_cache.freshness import check_seconds
 from frys_cache.health import TierHealth
-from frys_cache.manager import CacheManager
+from frys_cache.manager import CacheManager, seconds_or_none
 from frys_cache.tiers.face import SYNC, run_sync
 from frys_cache.types import CacheStats, EvictionCause, Policy
 
@@ -45,6 +44,9 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 CHAINED: Final = HOOK_MISS | HOOK_WRITE | HOOK_REMOVE | HOOK_DECIDE
+
+ASIDE: Final = 100_000
+"""Entries beside memory, where memory is bounded by bytes alone."""
 
 # Guards what a cache has below while it changes; nothing foreign runs under it.
 _attaching: Final = threading.Lock()
@@ -335,10 +337,10 @@ class FrysCache(_Home[K, V]):
 
     def _get_or_set(self, key: K, factory: Callable[[], V], ttl: Any, stale: Any, timeout: Any) -> V:
         """Return the value of a key, or what its factory brings, by the rules of the chain."""
-        stale, timeout = check_seconds("stale", stale), check_seconds("timeout", timeout)
+        stale, timeout = seconds_or_none("stale", stale), seconds_or_none("timeout", timeout)
         chain = self._chain()
         if chain is NOTHING:
-            config = CacheConfig(**self._memory_arguments())
+            config = CacheConfig(self.policies.max_entries or ASIDE)
             self._attach(config, open_chain(config))
             chain = self._chain()
         value: V = run_sync(chain.get_or_set(SYNC, self, key, factory, ttl, stale, timeout))

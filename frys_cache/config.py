@@ -124,12 +124,11 @@ class CacheConfig:
         _check_whole("max_value_size", self.max_value_size)
         _check_mode(self.mode)
         object.__setattr__(self, "consistency", _plain(self.consistency))
-        check_jitter("jitter", self.jitter)
-        check_refresh_ahead("refresh_ahead", self.refresh_ahead)
-        for name in ("negative_ttl", "stale_ttl", "soft_timeout"):
-            check_seconds(name, getattr(self, name), allow_zero=True, allow_inf=True)
-        for name in ("loader_timeout", "lock_timeout"):
-            check_seconds(name, getattr(self, name))
+        check_jitter(self.jitter)
+        check_refresh_ahead(self.refresh_ahead)
+        for name in ("negative_ttl", "stale_ttl", "soft_timeout", "loader_timeout", "lock_timeout"):
+            if getattr(self, name) is not None:
+                check_seconds(name, getattr(self, name), allow_zero=True, allow_inf=True)
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of `FrysCache` that differ from the defaults, as a new dict.

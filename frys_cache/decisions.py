@@ -222,8 +222,7 @@ class Decisions(Writing):
             if taken is None:
                 return SAME
             value, ends = taken
-            await writes.make_room(face)
-            if writes.swap(code, key, op, record, value, version, ends):
+            if await writes.change(face, code, key, op, record, value, version, ends):
                 memory._forget(key)
                 return value
 

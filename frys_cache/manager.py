@@ -31,7 +31,7 @@ from frys_cache.consistency import (
 from frys_cache.decisions import Decisions
 from frys_cache.errors import CacheClosed, CacheTimeout, ConfigurationError
 from frys_cache.flight import Flights
-from frys_cache.freshness import Freshness
+from frys_cache.freshness import Freshness, check_seconds
 from frys_cache.health import CacheEvent, Events, TierHealth
 from frys_cache.held import Held
 from frys_cache.levels import FAULTS, Level
@@ -119,19 +119,19 @@ class CacheManager(Decisions):
                 )
             refresh_ahead = "xfetch" if refresh_ahead is None else refresh_ahead
         self._freshness = Freshness(
-            stale_ttl=stale_ttl,
+            stale_ttl=0 if stale_ttl is None else stale_ttl,
             jitter=jitter,
             refresh_ahead=refresh_ahead,
             negative_ttl=negative_ttl,
         )
-        self._soft = _seconds(soft_timeout) or 0.0
-        self._lock_timeout = _seconds(lock_timeout)
+        self._soft = seconds_or_none("soft_timeout", soft_timeout) or 0.0
+        self._lock_timeout = seconds_or_none("lock_timeout", lock_timeout)
         self._order = Order(
             None if self._source is None else self._source.load,
             True,
             DEFAULT,
             self._freshness.stale_for,
-            _seconds(loader_timeout),
+            seconds_or_none("loader_timeout", loader_timeout),
         )
         self._loop = _loop_of(self._backend)
         self._owned = owned
@@ -236,7 +236,14 @@ class CacheManager(Decisions):
             )
         if self._writes is not None:
             name = "memory" if self._journals is None else self._journals.name
-            found[name] = replace(found[name], **self._writes.health())
+            found[name] = replace(
+                found[name],
+                dirty=self._writes.entries,
+                dirty_bytes=self._writes.size_bytes,
+                oldest_dirty=self._writes.waiting,
+                dead_letters=len(self._writes.dead_letters()),
+                unknown_writes=self._writes.unknown,
+            )
         return found
 
     def subscribe(self, listener: Callable[[CacheEvent], object]) -> Callable[[], None]:
@@ -471,8 +478,9 @@ def _same(key: Any) -> Any:
     return key
 
 
-def _seconds(time: float | timedelta | None) -> float | None:
-    return time.total_seconds() if isinstance(time, timedelta) else time
+def seconds_or_none(name: str, span: float | timedelta | None) -> float | None:
+    """Return a time in seconds, checked; None: there is none."""
+    return None if span is None else check_seconds(name, span, allow_zero=True, allow_inf=True)
 
 
 def _backend_of(consistency: ConsistencyManager, backend: Any) -> Any:
