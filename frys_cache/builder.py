@@ -209,9 +209,7 @@ class CacheBuilder:
         """
         return self._say(loader=loader, loader_many=many)
 
-    def with_consistency(
-        self, consistency: ConsistencyManager | ConsistencyStrategy | str
-    ) -> Self:
+    def with_consistency(self, consistency: ConsistencyManager | ConsistencyStrategy | str) -> Self:
         """Choose who writes where, and when; by default "write-through".
 
         consistency: a `ConsistencyManager`, a `ConsistencyStrategy` or its name.  `build` raises

@@ -303,9 +303,7 @@ class FrysCache(_Home[K, V]):
         found: list[Any] = run_sync(self._chain().read_many(SYNC, self, keys))
         return found
 
-    def _on_write(
-        self, key: K, value: V, life: float | None, version: int | None
-    ) -> float | None:
+    def _on_write(self, key: K, value: V, life: float | None, version: int | None) -> float | None:
         """Write below memory, before memory changes; what it raises leaves memory as it was.
 
         life: the seconds that the entry has, or None.  version: of a value that was loaded.
@@ -335,7 +333,9 @@ class FrysCache(_Home[K, V]):
         """Carry out what depends on whether a key is there, on all tiers."""
         return run_sync(getattr(self._chain(), operation)(SYNC, self, key, *arguments))
 
-    def _get_or_set(self, key: K, factory: Callable[[], V], ttl: Any, stale: Any, timeout: Any) -> V:
+    def _get_or_set(
+        self, key: K, factory: Callable[[], V], ttl: Any, stale: Any, timeout: Any
+    ) -> V:
         """Return the value of a key, or what its factory brings, by the rules of the chain."""
         stale, timeout = seconds_or_none("stale", stale), seconds_or_none("timeout", timeout)
         chain = self._chain()

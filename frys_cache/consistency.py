@@ -149,9 +149,7 @@ class ConsistencyManager:
         self.put_timeout = _seconds("put_timeout", put_timeout)
         self.max_attempts = _whole("max_attempts", max_attempts)
         if on_dead_letter is not None and not callable(on_dead_letter):
-            raise TypeError(
-                f"on_dead_letter must be callable, not {type(on_dead_letter).__name__}"
-            )
+            raise TypeError(f"on_dead_letter must be callable, not {type(on_dead_letter).__name__}")
         self.on_dead_letter = on_dead_letter
         self._write_back: WriteBack | None = None
 
@@ -190,8 +188,7 @@ def strategy_named(strategy: object) -> ConsistencyStrategy:
     except ValueError:
         known = ", ".join(repr(member.value) for member in ConsistencyStrategy)
         raise ConfigurationError(
-            f"strategy must be one of {known}, or a member of ConsistencyStrategy, "
-            f"not {strategy!r}"
+            f"strategy must be one of {known}, or a member of ConsistencyStrategy, not {strategy!r}"
         ) from None
 
 

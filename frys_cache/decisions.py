@@ -294,9 +294,7 @@ class Decisions(Writing):
             if memory._swap(key, found, value, life):
                 return value
 
-    async def _found(
-        self, face: Any, code: Any, level: Level
-    ) -> tuple[bytes | None, Any, int]:
+    async def _found(self, face: Any, code: Any, level: Level) -> tuple[bytes | None, Any, int]:
         """Return what a level has: the record, the value or MISSING, and the end of its life."""
         record = await level.ask(face, "read_one", code)
         if record is None:

@@ -21,7 +21,7 @@ from frys_cache.aside import Kept
 from frys_cache.errors import Backpressure, CacheError, CacheTimeout, ValueTooLarge
 from frys_cache.flight import ABANDONED, ALONE
 from frys_cache.levels import expiry_of
-from frys_cache.types import DEFAULT, MISSING
+from frys_cache.types import DEFAULT, MISSING, EvictionCause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from frys_cache.aside import Aside
     from frys_cache.freshness import Freshness
     from frys_cache.health import Events
+    from frys_cache.held import Held
     from frys_cache.levels import Level
     from frys_cache.source import Source
     from frys_cache.tiers.versions import WallClock
@@ -63,7 +64,9 @@ class Loading:
     _source: Source | None
     _order: Order
     _writes: WriteBack | None
+    _held: Held
     _backend: Any
+    writes_evicted: bool
     _aside: Aside | None
     _freshness: Freshness
     _workers: Workers
@@ -87,7 +90,11 @@ class Loading:
 
         async def read(
             self, face: Any, memory: Any, key: Any, loads: bool = True, again: bool = False
-        ) -> Any: ...
+        ) -> Any:
+            """Return the value of a key that memory does not have."""
+
+        def evicted(self, key: Any, value: Any, cause: EvictionCause) -> None:
+            """Write below what memory had no room for."""
 
     # ---- one key ---------------------------------------------------------------------------------
 
@@ -184,8 +191,6 @@ class Loading:
         """Load a key anew, behind the back of who has just got what is still good."""
         if self._source is None or self._order.function is None:
             return
-        if time.monotonic() < kept.retry_at:
-            return
         flight, leads = memory._flights.board(key)
         if leads:
             load = partial(self._bring, face, memory, key, code, self._order, True)
@@ -250,9 +255,7 @@ class Loading:
                 self._aside.keep(key, value, life, order.stale_for, refresh, took, beside)
                 life = life if refresh is None else refresh
         with suppress(ValueTooLarge):
-            memory._fill(
-                key, value, None if life is None else time.monotonic() + life, None, token
-            )
+            memory._fill(key, value, None if life is None else time.monotonic() + life, None, token)
 
     async def _write_loaded(
         self,
@@ -273,9 +276,13 @@ class Loading:
                     ends = expiry_of(lives, wall)
                     record = level.codec.negative(code, version, ends)
                 else:
-                    record, ends = self._record(level, code, value, version, lives, wall, stale_for, took)
+                    record, ends = self._record(
+                        level, code, value, version, lives, wall, stale_for, took
+                    )
                 if level.admits(code, life):
                     await level.ask(face, "put_one", code, record, version, ends)
+                elif level.hands_down and value is not MISSING:
+                    self._held.add(code, version, value)
             except CacheError:
                 self.unwritten += 1
             else:
@@ -295,7 +302,7 @@ class Loading:
     ) -> tuple[bytes, int]:
         """Return the record of a value in a level, and when it is to be removed there."""
         ends = expiry_of(life, wall)
-        if not ends or not (stale_for or took and self._freshness.refresh_ahead is not None):
+        if not ends or not (stale_for or (took and self._freshness.refresh_ahead is not None)):
             return level.codec.encode(code, value, version, ends), ends
         hard = ends + round(stale_for * 1000)
         return (
@@ -351,9 +358,7 @@ class Loading:
                 found = await self._load_again(face, memory, keys[at], codes[at], stale.get(at))
             values[at] = found
 
-    async def _load_again(
-        self, face: Any, memory: Any, key: Any, code: Any, stale: Any
-    ) -> Any:
+    async def _load_again(self, face: Any, memory: Any, key: Any, code: Any, stale: Any) -> Any:
         values = [MISSING]
         await self._load_many(face, memory, [key], [code], [0], values, {0: stale})
         return values[0]
@@ -446,4 +451,4 @@ class Loading:
         now, wall = time.monotonic(), self.wall()
         if not fresh_ms or hard_ms <= wall:
             return None
-        return Kept(value, now - (wall - fresh_ms) / 1000, None, 0.0, load_ms / 1000)
+        return Kept(value, now - (wall - fresh_ms) / 1000, now, load_ms / 1000)

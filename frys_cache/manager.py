@@ -156,7 +156,9 @@ class CacheManager(Decisions):
             for cache in tiers
             if not getattr(cache, "alone", False)
         ]
-        self.wall = next((c.tier.wall for c in tiers if hasattr(c.tier, "wall")), None) or WallClock()
+        self.wall = (
+            next((c.tier.wall for c in tiers if hasattr(c.tier, "wall")), None) or WallClock()
+        )
         versions = next((c.tier.versions for c in tiers if hasattr(c.tier, "versions")), None)
         self._next = (versions or Versions()).next
         self._siblings = siblings_over(self._levels[0].cache) if self._levels else Siblings()
@@ -214,7 +216,13 @@ class CacheManager(Decisions):
 
         What waits to be sent is reported with the tier that has the journal, or with memory.
         """
-        found = {"memory": TierHealth(early=self.early, stale=self.stale_served)}
+        beside = {
+            "beside_hits": self.early,
+            "waiting_hits": self.waiting_hits,
+            "loads_alone": self.alone_loads,
+            "unwritten": self.unwritten,
+        }
+        found = {"memory": TierHealth(stale=self.stale_served, detail=MappingProxyType(beside))}
         for level in self._levels:
             down = level.breaker.state == "open"
             degraded = level.doubted or level.problem is not None or not level.breaker.closed
@@ -378,7 +386,9 @@ class CacheManager(Decisions):
                 'persistent= too, or durability="memory", where a crash loses the last second'
             )
         if self._backend is None and not self._levels:
-            raise ConfigurationError("WRITE_BACK needs somewhere to write: a backend or persistent=")
+            raise ConfigurationError(
+                "WRITE_BACK needs somewhere to write: a backend or persistent="
+            )
         if any(level.hands_down for level in self._levels):
             raise ConfigurationError("WRITE_BACK and admission='on-evict' exclude each other")
         if rules._write_back is not None:
@@ -437,7 +447,10 @@ class CacheManager(Decisions):
         for level in self._below_journal():
             if puts:
                 records = [
-                    (op.code, level.codec.encode(op.code, writes.value_of(op), op.version, op.expires_ms))
+                    (
+                        op.code,
+                        level.codec.encode(op.code, writes.value_of(op), op.version, op.expires_ms),
+                    )
                     for op in puts
                 ]
                 run_sync(level.ask(SYNC, "write", records))
@@ -515,9 +528,7 @@ def _loop_of(backend: Any) -> Any:
         ) from None
 
 
-async def _send_to(
-    backend: Any, values: Mapping[Any, Any], keys: list[Any], waits: bool
-) -> None:
+async def _send_to(backend: Any, values: Mapping[Any, Any], keys: list[Any], waits: bool) -> None:
     """Store values and remove keys in a backend, plain or async."""
 
     async def call(method: Any, *arguments: Any) -> None:

@@ -53,10 +53,7 @@ class Reading(Loading):
                     self.negatives += 1
                     return MISSING
             elif kept.fresh_until > time.monotonic():
-                self.early += 1
-                if loads:
-                    self._refresh(face, memory, key, code, kept)
-                return kept.value
+                return self._give(face, memory, key, code, kept, token, loads)
             else:
                 stale = kept
         fault: TierUnavailable | None = None
@@ -181,10 +178,7 @@ class Reading(Loading):
                 continue
             if kept is not None and kept.value is not MISSING:
                 if kept.fresh_until > time.monotonic():
-                    self.early += 1
-                    values[at] = kept.value
-                    if loads:
-                        self._refresh(face, memory, key, code, kept)
+                    values[at] = self._give(face, memory, key, code, kept, tokens[at], loads)
                     continue
                 stale[at] = kept
             places.append(at)
@@ -263,6 +257,19 @@ class Reading(Loading):
             deadline = time.monotonic() + left
         with suppress(ValueTooLarge):  # too heavy for memory; below there is room for it
             memory._fill(key, value, deadline, None, token)
+
+    def _give(
+        self, face: Any, memory: Any, key: Any, code: Any, kept: Any, token: int, loads: bool
+    ) -> Any:
+        """Return a value that is kept beside memory, and have it loaded anew when that is due."""
+        self.early += 1
+        now = time.monotonic()
+        if now < kept.refresh_at:  # memory had no room for it any more
+            with suppress(ValueTooLarge):
+                memory._fill(key, kept.value, min(kept.refresh_at, kept.fresh_until), None, token)
+        elif loads and now >= kept.retry_at:
+            self._refresh(face, memory, key, code, kept)
+        return kept.value
 
     def _waiting_value(self, memory: Any, key: Any, op: Any, token: int) -> Any:
         """Return what a write has stored that is still to be sent; MISSING if it is a removal."""

@@ -32,7 +32,6 @@ from frys_cache.types import MISSING
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from frys_cache.held import Held
     from frys_cache.siblings import Siblings
 
 __all__ = ["Removing"]
@@ -45,7 +44,6 @@ class Removing(Reading):
     """The part of a `CacheManager` that removes, and that copes with what fails."""
 
     _turns: Flights
-    _held: Held
     _siblings: Siblings
 
     # ---- remove ----------------------------------------------------------------------------------
@@ -71,7 +69,9 @@ class Removing(Reading):
             there = [False] * len(codes)
             for at, (key, code) in enumerate(zip(told, codes, strict=True)):
                 there[at] = await self._in_turn(
-                    face, code, lambda key=key, code=code: self._remove_both(face, memory, key, code)
+                    face,
+                    code,
+                    lambda key=key, code=code: self._remove_both(face, memory, key, code),
                 )
         else:
             there = await self._drop(face, memory, told, codes, False)
@@ -149,9 +149,7 @@ class Removing(Reading):
                     level.doubts.discard(codes)
         return there
 
-    async def _distrust(
-        self, face: Any, memory: Any, keys: list[Any], codes: list[Any]
-    ) -> None:
+    async def _distrust(self, face: Any, memory: Any, keys: list[Any], codes: list[Any]) -> None:
         """Forget keys whose value in the backend is not known any more."""
         for key in keys:
             memory._forget(key)
@@ -186,9 +184,7 @@ class Removing(Reading):
             self._writes.clear(self._levels[0].codec.tuples(name))
         await self._clear_tiers(face, lambda codec: codec.tuples(name), f"forget {name}")
 
-    async def _clear_tiers(
-        self, face: Any, prefix_of: Callable[[Any], bytes], what: str
-    ) -> None:
+    async def _clear_tiers(self, face: Any, prefix_of: Callable[[Any], bytes], what: str) -> None:
         for level in reversed(self._levels):
             prefix = prefix_of(level.codec)
             try:

@@ -166,7 +166,9 @@ class Writing(Removing):
 
     # ---- many values -----------------------------------------------------------------------------
 
-    async def put_many(self, face: Any, memory: Any, pairs: list[tuple[Any, Any]], ttl: Any) -> None:
+    async def put_many(
+        self, face: Any, memory: Any, pairs: list[tuple[Any, Any]], ttl: Any
+    ) -> None:
         """Store many values, in each tier all of them or none.
 
         Raises what the codec raises, before anything has changed, and otherwise as `write`;

@@ -175,7 +175,7 @@ def test_false_and_zero_are_said():
             builder.build()
 
 
-@pytest.mark.parametrize("name", ["build_async", "with_distributed", "with_loader"])
+@pytest.mark.parametrize("name", ["build_async", "with_distributed", "with_lease"])
 def test_step_that_is_not_there_raises(name):
     """Catch a builder that accepts every name."""
     with pytest.raises(AttributeError):

@@ -49,10 +49,21 @@ def test_config_defaults_are_the_contract():
         "max_key_size": 65_536,
         "max_value_size": 8_388_608,
         "mode": "resilient",
+        "consistency": "write-through",
+        "backend": None,
+        "loader": None,
+        "loader_many": None,
+        "negative_ttl": None,
+        "stale_ttl": None,
+        "jitter": 0.0,
+        "soft_timeout": None,
+        "loader_timeout": None,
+        "lock_timeout": None,
+        "refresh_ahead": None,
     }
 
 
-@pytest.mark.parametrize("name", ["distributed", "loader", "backend", "consistency", "maxsize"])
+@pytest.mark.parametrize("name", ["distributed", "lease", "coherence", "l2_trust", "maxsize"])
 def test_config_unknown_field_raises(name):
     """Catch a field that is swallowed and has no effect."""
     with pytest.raises(TypeError, match=name):

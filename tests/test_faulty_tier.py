@@ -332,7 +332,7 @@ def test_persistent_cache_over_a_faulty_tier_works_and_fails(tmp_path):
         assert cache.get("b") == 2
         tier.break_down()
         assert cache.get("c") is None
-        assert cache.manager.faults == 1
+        assert cache.health()["persistent"].faults == 1
         tier.heal()
         assert cache.get("c") == 3
         assert tier.corrupt == 0

@@ -42,7 +42,17 @@ STEPS = {
 DISK = STORE | STEPS | {"tiers/disk"}
 # What the manager is made of, beside the tiers.
 PARTS = {"config", "decisions", "doubts", "held", "siblings", "warming"}
-CHAIN = {"_core", "flight", "flight_ring", "breaker", "health", "consistency", "journal", "tiers/", *CODEC}
+CHAIN = {
+    "_core",
+    "flight",
+    "flight_ring",
+    "breaker",
+    "health",
+    "consistency",
+    "journal",
+    "tiers/",
+    *CODEC,
+}
 SIDE = {"policies", "invalidation", "preload", "stats"}
 MODELS = {"_queue_models", "_reference_views", "_tinylfu_model"}
 FOR_TESTS = {"_tier_contract", "_faulty_tier", "_history"}

@@ -15,6 +15,7 @@ from frys_cache import (
     FrysCache,
     KeyNotStable,
     KeyTooLarge,
+    PersistentCache,
     Pickle,
     SerializationError,
     TierUnavailable,
@@ -200,7 +201,8 @@ def test_get_many_of_repeated_and_odd_keys(cache):
     """Catch an answer in another order, a key asked for twice, or one that no tier can have."""
     disk_of(cache).update(a=1, b=None)
     assert cache.get_many(["a", "x", "b", "a", 7], "no") == [1, "no", None, 1, "no"]
-    assert (cache.manager.hits, cache.manager.misses) == (2, 2)
+    disk = cache.health()["persistent"]
+    assert (disk.hits, disk.misses) == (2, 2)
     with pytest.raises(KeyNotStable):
         cache.get_many(["a", frozenset()])
 
@@ -385,15 +387,16 @@ def test_ttl_of_and_touch_refuse_what_put_refuses(cache):
 
 def between(cache, act):
     """Do something after the tier has answered and before memory is filled."""
-    fill = cache.manager._decode
+    level = cache.manager._levels[0]
+    fill = level.decode
 
     def decode(code, record):
-        cache.manager._decode = fill
+        level.decode = fill
         entry = fill(code, record)
         act()
         return entry
 
-    cache.manager._decode = decode
+    level.decode = decode
 
 
 @pytest.mark.parametrize(
@@ -529,7 +532,7 @@ def test_resilient_write_to_a_full_disk_is_kept_in_memory(cache):
         assert cache.get_many(["a"]) == [None]
         assert "a" not in cache
         assert "a" not in disk_of(cache)
-        assert cache.manager.faults == 1
+        assert cache.health()["persistent"].faults == 1
     cache["b"] = 1
     assert disk_of(cache)["b"] == 1
 
@@ -598,8 +601,9 @@ def test_damaged_record_is_a_miss_and_removed(cache):
         disk.tier.rocks.put_data(disk.codec.key(key), garbage)
     assert cache.get("a", "gone") == "gone"
     assert cache.get_many(["b", "c"]) == [None, None]
-    assert cache.manager.faults == 3
-    assert cache.manager.misses == 3
+    health = cache.health()["persistent"]
+    assert (health.faults, health.misses) == (3, 3)
+    assert (health.state, health.breaker) == ("ok", "closed")
     assert below(cache) == {}
     cache["a"] = 5
     assert disk["a"] == 5
@@ -671,9 +675,11 @@ def test_init_again_leaves_the_disk_alone(tmp_path):
 
 
 def test_manager_refuses_what_it_cannot_coordinate(tmp_path):
-    """Catch a chain of no tiers, or a mode that is ignored."""
-    with pytest.raises(ConfigurationError, match="one tier"):
-        CacheManager([])
+    """Catch a tier that is there twice, or a mode that is ignored."""
+    disk = PersistentCache(tmp_path / "db")
+    with pytest.raises(ConfigurationError, match="once"):
+        CacheManager([disk, disk])
+    disk.close()
     with pytest.raises(ConfigurationError, match="mode"):
         open_cache(tmp_path, mode="sometimes")
     with pytest.raises(ConfigurationError, match="serializer"):
