@@ -222,6 +222,17 @@ W1, W2 = Op("write", "old", 0, 1), Op("write", "new", 2, 3)
             "was read after",
         ),
         (
+            # One delete cannot come both before the newer put and after it.
+            [
+                W1,
+                Op("delete", MISSING, 2, 20),
+                Op("read", MISSING, 3, 4),
+                Op("write", "new", 5, 6),
+                Op("read", MISSING, 7, 8),
+            ],
+            "nothing was found",
+        ),
+        (
             [Op("write", "x", 0, 1, "refused"), Op("read", "x", 2, 3)],
             "was refused",
         ),
