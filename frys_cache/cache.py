@@ -243,7 +243,7 @@ class FrysCache(_Home[K, V]):
         return {"memory": TierHealth()} if manager is None else manager.health()
 
     def flush(self, timeout: float | None = None) -> FlushReport | None:
-        """Wait until all that waits has been sent, and everything stored so far outlives a power cut.
+        """Wait until all that waits is sent, and everything stored outlives a power cut.
 
         Without it, all that was stored outlives the process, however that ends.  timeout: seconds,
         or None to wait as long as it takes; `CacheTimeout` when they are over.  Raises

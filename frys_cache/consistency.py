@@ -138,7 +138,7 @@ class ConsistencyManager:
                     "with CACHE_ASIDE the application writes its store itself and the cache calls "
                     "no backend: pass loader= to have it read, or choose WRITE_THROUGH"
                 )
-        if not isinstance(durability, str) or durability not in DURABILITIES:
+        if durability not in DURABILITIES:
             known = ", ".join(map(repr, DURABILITIES))
             raise ConfigurationError(f"durability must be one of {known}, not {durability!r}")
         self.durability = durability

@@ -44,9 +44,9 @@ class Decisions(Writing):
         code = self._code(key)
         if self._writes is not None and (op := self._writes.find(code)) is not None:
             return self._waiting_is_live(op)
-        if self._aside is not None and (kept := self._aside.find(key)) is not None:
-            if kept.value is MISSING or kept.fresh_until > self._steady():
-                return kept.value is not MISSING
+        kept = None if self._aside is None else self._aside.find(key)
+        if kept is not None and (kept.value is MISSING or kept.fresh_until > self._steady()):
+            return kept.value is not MISSING
         return await self._is_below(face, code)
 
     async def add(

@@ -65,7 +65,7 @@ class Level:
 
     def __init__(self, cache: Any, changed: Callable[[Breaker, str, str], object]) -> None:
         self.cache = cache
-        self.name: str = cache.tier.name
+        self.name: str = getattr(cache, "name", cache.tier.name)
         self.codec = cache.codec
         self.decode = cache.codec.decode
         self.ttl = cache.ttl.total_seconds() if isinstance(cache.ttl, timedelta) else cache.ttl

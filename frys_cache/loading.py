@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from frys_cache.aside import Aside
+    from frys_cache.backfill import Backfill
     from frys_cache.freshness import Freshness
     from frys_cache.health import Events
     from frys_cache.held import Held
@@ -70,10 +71,13 @@ class Loading:
     _aside: Aside | None
     _freshness: Freshness
     _workers: Workers
+    _backfill: Backfill
     _events: Events
     _strict: bool
     _soft: float
     _lock_timeout: float | None
+    _journals: Level | None
+    _steady: Callable[[], float]
     wall: WallClock
     _code: Callable[[Any], Any]
     _next: Callable[[], int]
@@ -116,8 +120,8 @@ class Loading:
                 if stale is not None:
                     return self._serve(stale)
                 raise Backpressure(
-                    f"{key!r} cannot be loaded within its timeout now: all {self._workers.limit} "
-                    "workers are busy and their queue is full"
+                    f"{key!r} cannot be loaded within its timeout now: {self._workers.busy} workers "
+                    f"are busy and {self._workers.queued} loads wait for them"
                 )
             if stale is not None and not self._soft:
                 if not leads:
@@ -169,7 +173,7 @@ class Loading:
         return stale.value
 
     def _serve_after_failure(self, stale: Any) -> Any:
-        """Give a stale value where the source has failed, and leave the source alone for a while."""
+        """Give a stale value where the source has failed, and leave it alone for a while."""
         self._postpone(stale)
         return self._serve(stale)
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
 from frys_cache.aside import Aside
+from frys_cache.backfill import Backfill
 from frys_cache.breaker import Breaker
 from frys_cache.consistency import (
     ConsistencyManager,
@@ -143,7 +144,7 @@ class CacheManager(Decisions):
         self._held = Held()
         self._begun: dict[int, int] = {}
         self._steady = time.monotonic
-        self._tiers = {cache.tier.name: cache for cache in tiers}
+        self._tiers = {getattr(cache, "name", cache.tier.name): cache for cache in tiers}
         if len(self._tiers) != len(tiers):
             raise ConfigurationError("a chain has each kind of tier once at most")
         namespaces = {cache.codec.namespace for cache in tiers}
@@ -433,7 +434,7 @@ class CacheManager(Decisions):
         return list(reversed(self._levels[self._levels.index(self._journals) + 1 :]))
 
     def _send(self, puts: list[Any], deletes: list[Any]) -> None:
-        """Bring a batch to the backend and to the tiers below the journal; on the flusher's thread."""
+        """Bring a batch to the backend and the tiers below the journal, on the flusher's thread."""
         writes = self._writes
         assert writes is not None
         if self._backend is not None:
@@ -478,6 +479,7 @@ class CacheManager(Decisions):
         """In a forked child: do without what only the parent can use."""
         self._levels = [level for level in self._levels if not hasattr(level.cache, "alone")]
         self._workers = Workers()
+        self._backfill = Backfill(self._levels, self._workers.submit)
         if self._writes is not None and self._journals is not None:
             # Nothing can be put in the journal here, so the backend is written to at once.
             self._writes = self._journals = None

@@ -363,7 +363,7 @@ class Pending:
                 dirty.waiting = [other for other in dirty.waiting if other is not one]
         return FlushReport(one.written, one.dead, len(one.left))
 
-    async def close(self, face: Any, timeout: float = 10.0) -> FlushReport:
+    async def close(self, face: Any, timeout: float | None = 10.0) -> FlushReport:
         """Take no more writes, flush as long as `timeout`, and end the thread.
 
         What is left stays in the journal; at level "memory" it is lost.  A second call waits for

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from frys_cache.errors import IntegrityError, TierUnavailable, ValueTooLarge
@@ -105,7 +104,7 @@ class Reading(Loading):
                 continue
             level.hits += 1
             if level is not self._levels[0]:
-                self._hand_up(level, code, value, record)
+                self._backfill.add(level, code, value, record)
             self._fill(memory, key, value, left, token, level, record)
             return value
         if loads and self._source is not None:
@@ -117,7 +116,7 @@ class Reading(Loading):
     async def read_many(
         self, face: Any, memory: Any, keys: list[Any], loads: bool = True
     ) -> list[Any]:
-        """Return the values of keys that memory does not have, in their order: one pass per tier."""
+        """Return the values of keys that memory does not have, in order: one pass per tier."""
         values: list[Any] = [MISSING] * len(keys)
         tokens = [memory._token(key) for key in keys]
         codes = [self._code(key) for key in keys]
@@ -230,7 +229,7 @@ class Reading(Loading):
             answered.add(at)
             values[at] = value
             if level is not self._levels[0]:
-                self._hand_up(level, codes[at], value, record)
+                self._backfill.add(level, codes[at], value, record)
             self._fill(memory, keys[at], value, left, tokens[at], level, record)
         level.hits += hits
         return answered
@@ -308,21 +307,3 @@ class Reading(Loading):
             level.failed(fault)
             return fault
         return None
-
-    def _hand_up(self, level: Level, code: bytes, value: Any, record: bytes) -> None:
-        """Have what a level had in those above it too, when there is time for it; or not."""
-        self._workers.submit(partial(self._promote, level, code, value, record))
-
-    def _promote(self, level: Level, code: bytes, value: Any, record: bytes) -> None:
-        """Write a record above its level, with its version and the ends of its life."""
-        version, fresh_ms, hard_ms, load_ms = level.codec.ends(record)
-        for upper in self._levels:
-            if upper is level:
-                return
-            if not upper.breaker.closed or not upper.admits(code, None):
-                continue
-            copy = upper.codec.encode(
-                code, value, version, hard_ms, fresh_ms=fresh_ms, load_ms=load_ms
-            )
-            with suppress(*self.IGNORED):
-                upper.cache.tier.put_one(code, copy, version, hard_ms)

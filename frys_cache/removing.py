@@ -12,6 +12,7 @@ between would bring the old value up again.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from frys_cache.errors import (
@@ -68,11 +69,8 @@ class Removing(Reading):
         elif self._backend is not None:
             there = [False] * len(codes)
             for at, (key, code) in enumerate(zip(told, codes, strict=True)):
-                there[at] = await self._in_turn(
-                    face,
-                    code,
-                    lambda key=key, code=code: self._remove_both(face, memory, key, code),
-                )
+                work = partial(self._remove_both, face, memory, key, code)
+                there[at] = await self._in_turn(face, code, work)
         else:
             there = await self._drop(face, memory, told, codes, False)
         for place, was in zip(places, there, strict=True):
