@@ -101,9 +101,9 @@ class Level:
             return life is not None
         return self._admits is None or bool(self._admits(code))
 
-    def rests(self) -> bool:
-        """Tell whether the breaker lets no call through; to be asked only when it is not closed."""
-        return not self.breaker.admits()
+    def resting(self) -> TierUnavailable:
+        """Return what is said of a tier whose breaker is open."""
+        return TierUnavailable(f"the {self.name} tier is left alone for a while: {self.problem}")
 
     def journal_size(self) -> int:
         """Return how many writes wait in its journal for this namespace, 1,000 at most."""
@@ -129,7 +129,7 @@ class Level:
         breaker = self.breaker
         probes = not breaker.closed
         if probes and not breaker.admits():
-            raise TierUnavailable(f"the {self.name} tier is left alone for a while: {self.problem}")
+            raise self.resting()
         tier = self.cache.tier
         ended = False
         try:

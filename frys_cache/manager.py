@@ -157,6 +157,7 @@ class CacheManager(Decisions):
             for cache in tiers
             if not getattr(cache, "alone", False)
         ]
+        self._backfill = Backfill(self._levels, self._workers.submit)
         self.wall = (
             next((c.tier.wall for c in tiers if hasattr(c.tier, "wall")), None) or WallClock()
         )

@@ -55,11 +55,11 @@ class Reading(Loading):
                 return self._give(face, memory, key, code, kept, token, loads)
             else:
                 stale = kept
-        fault: TierUnavailable | None = None
+        fault: TierUnavailable | Level | None = None
         for level in self._levels:
             probes = not level.breaker.closed
-            if probes and level.rests():
-                fault = fault or TierUnavailable(f"the {level.name} tier is left alone for a while")
+            if probes and not level.breaker.admits():
+                fault = fault or level
                 continue
             if level.doubted and code in level.doubts:
                 level.misses += 1
@@ -110,7 +110,7 @@ class Reading(Loading):
         if loads and self._source is not None:
             return await self._load(face, memory, key, code, self._order, stale)
         if fault is not None and self._strict:
-            raise fault
+            raise fault if isinstance(fault, TierUnavailable) else fault.resting()
         return MISSING
 
     async def read_many(
@@ -254,8 +254,10 @@ class Reading(Loading):
             if self._aside is not None:
                 left = self._watch(key, value, left, level.codec.ends(record))
             deadline = time.monotonic() + left
-        with suppress(ValueTooLarge):  # too heavy for memory; below there is room for it
+        try:
             memory._fill(key, value, deadline, None, token)
+        except ValueTooLarge:
+            pass  # too heavy for memory; below there is room for it
 
     def _give(
         self, face: Any, memory: Any, key: Any, code: Any, kept: Any, token: int, loads: bool

@@ -25,6 +25,9 @@ from frys_cache.tiers.versions import Versions
 __all__ = ["StandInCache", "StandInTier"]
 
 
+_NEVER = bytes(8)
+
+
 class StandInTier:
     """Keep records in a dict, as a tier would.
 
@@ -87,7 +90,12 @@ class StandInTier:
 
     def read_one(self, key: bytes) -> bytes | None:
         """Return the live record of one key, or None."""
-        return self.read([key])[0]
+        if self._closed:
+            raise CacheClosed("the tier has been closed")
+        record = self._records.get(key)  # one operation of a dict: it needs no lock
+        if record is None or record[12:20] == _NEVER:
+            return record
+        return record if head_of(record)[1] > self.wall() else None
 
     def read(self, keys: list[bytes]) -> list[bytes | None]:
         """Return the records as stored; None: absent or expired."""
