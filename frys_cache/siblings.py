@@ -53,6 +53,11 @@ class Siblings:
         """Remove a memory that ends its work here."""
         self._refs.pop(id(memory), None)
 
+    @property
+    def are_others(self) -> bool:
+        """Whether more than one memory is over these entries."""
+        return len(self._refs) > 1
+
     def but(self, memory: MemoryCache[Any, Any]) -> Iterator[MemoryCache[Any, Any]]:
         """Yield the others."""
         if len(self._refs) > 1:

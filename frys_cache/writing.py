@@ -42,9 +42,13 @@ class Writing(Removing):
         or has not changed.
         """
         code = self._code(key)
-        lives = self._freshness.jittered(life)
-        if self._writes is not None:
-            await self._put_waiting(face, code, key, value, lives)
+        lives = self._freshness.jittered(life) if self._freshness.jitter else life
+        writes = self._writes
+        if writes is not None:
+            ends = 0 if lives is None else expiry_of(lives, self.wall())
+            if not (face.blocks and writes.put_now(code, key, value, self._next(), ends)):
+                while not await writes.put(face, code, key, value, self._next(), ends):
+                    pass  # somebody else has drawn a newer version before it was taken
         elif self._backend is not None:
             plan = self._plan(code, value, lives)
             await self._in_turn(
@@ -54,34 +58,27 @@ class Writing(Removing):
             await self._write_levels(
                 face, memory, code, key, value, lives, self._plan(code, value, lives), False
             )
-        shown = self._look_after(key, value, lives)
+        shown = lives if self._aside is None else self._look_after(key, value, lives)
         if self._around:
             memory._forget(key)
-        self._tell(memory, key)
-        return shown if shown != life else None
+        if self._siblings.are_others:
+            self._tell(memory, key)
+        return None if shown == life else shown
 
     def _look_after(self, key: Any, value: Any, life: float | None) -> float | None:
         """Keep beside memory what may be given stale, or renewed early, later on."""
-        if self._aside is None:
+        aside = self._aside
+        if aside is None:
             return life
-        stale_for = self._freshness.stale_for
-        refresh = None if life is None else self._freshness.refresh_after(life, 0.0)
-        if life is None or self._around or self._source is None or not (stale_for or refresh):
-            self._aside.forget(key)
+        if life is None or self._around or self._source is None:
+            aside.forget(key)
             return life
-        self._aside.keep(key, value, life, stale_for, refresh, 0.0)
-        return life if refresh is None else refresh
-
-    async def _put_waiting(
-        self, face: Any, code: Any, key: Any, value: Any, life: float | None
-    ) -> None:
-        """Acknowledge a write that the flusher brings further."""
-        assert self._writes is not None
-        writes, ends = self._writes, expiry_of(life, self.wall())
-        if face.blocks and writes.put_now(code, key, value, self._next(), ends):
-            return
-        while not await writes.put(face, code, key, value, self._next(), ends):
-            pass  # somebody else has drawn a newer version before it was taken
+        refresh = self._freshness.refresh_after(life, 0.0)
+        if self._freshness.stale_for or refresh is not None:
+            aside.keep(key, value, life, self._freshness.stale_for, refresh, 0.0)
+            return life if refresh is None else refresh
+        aside.forget(key)
+        return life
 
     async def _write_both(
         self,
