@@ -6,9 +6,12 @@ import pytest
 import rocksdict  # noqa: F401  left out where it is not installed
 
 from frys_cache import (
+    MISSING,
     CacheBuilder,
     CacheError,
     CompositePolicy,
+    ConsistencyManager,
+    ConsistencyStrategy,
     EvictionPolicy,
     FrysCache,
     KeyTooLarge,
@@ -141,3 +144,58 @@ def test_composite_policies():
     assert dict(cache.items()) == {"a": 1, "c": 3}
     clock.advance(1800)
     assert len(cache) == 0
+
+
+class Rows:
+    """A backend: a dict that says what was asked of it."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def load(self, key):
+        return self.rows.get(key, MISSING)
+
+    def store(self, key, value):
+        self.rows[key] = value
+
+    def delete(self, key):
+        self.rows.pop(key, None)
+
+
+def test_write_through():
+    """Catches "Write-Through": a write that is in one of cache and backend only."""
+    consistency = ConsistencyManager(ConsistencyStrategy.WRITE_THROUGH)
+    backend = Rows()
+    cache = FrysCache(10, consistency=consistency, backend=backend)
+    cache["a"] = 1
+    assert backend.rows == {"a": 1}
+    assert dict(cache) == {"a": 1}
+
+
+def test_write_back(folder):
+    """Catches "Write-Back": a write that waits for the backend, or never gets there."""
+    backend = Rows()
+    consistency = ConsistencyManager(ConsistencyStrategy.WRITE_BACK, backend, max_delay=3600)
+    with FrysCache(10, persistent="./cache.db", consistency=consistency) as cache:
+        cache["a"] = 1
+        assert cache["a"] == 1
+        assert backend.rows == {}
+        cache.flush()
+        assert backend.rows == {"a": 1}
+
+
+def test_cache_aside():
+    """Catches "Cache-Aside": a cache that writes the store of the application."""
+    consistency = ConsistencyManager(ConsistencyStrategy.CACHE_ASIDE)
+    store = {"a": 1}
+    cache = FrysCache(10, consistency=consistency)
+    version = cache.begin("a")
+    cache.put("a", store["a"], version=version)
+    assert cache["a"] == 1
+    version = cache.begin("a")
+    old = store["a"]
+    store["a"] = 2
+    cache.delete("a")
+    cache.put("a", old, version=version)
+    assert "a" not in cache
+    assert store == {"a": 2}
