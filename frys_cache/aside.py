@@ -13,7 +13,8 @@ Tokens there are shared between keys, so one may be worthless because of a stran
 there when it was taken is there still, nothing has happened to the key, and it counts all the same:
 else a value that is loaded anew would often leave the older one here.
 
-Cost: 0.5 us a look, 300 bytes an entry beside the value, which memory mostly holds as well.
+Cost: 0.12 us a look, 2 us to keep, 250 bytes an entry beside the value, which memory mostly holds
+as well.
 Not chosen: the same in memory itself, where each hit would have to open a wrapper; a dict, which
 would need a lock around foreign `__eq__`, and a bound of its own.
 """
@@ -224,7 +225,7 @@ class Aside:
         """Tell whether a value should be loaded anew: its time has come, and nobody just tried."""
         if now is None:
             now = self._now()
-        return now >= kept.retry_at and now >= min(kept.refresh_at, kept.fresh_until)
+        return now >= kept.retry_at and (now >= kept.refresh_at or now >= kept.fresh_until)
 
     def left(self, kept: Kept, now: float | None = None) -> float | None:
         """Return the seconds for which a value is still fresh, 0.0: it is stale; None: for ever."""
