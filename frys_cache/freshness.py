@@ -14,7 +14,8 @@ reader compares one number with the clock.  A life of None is for ever.
 - Stale values are served for a while after their expiry, where loading fails or takes long.
 - Absence is remembered for a shorter time than values, since nobody says when it ends.
 
-Cost: 0.5 us a rule, 1 us for XFetch.  Not chosen: a draw at each hit, which would take a hit out of C.
+Cost: 0.5 us a rule, 1 us for XFetch.  Not chosen: a draw at each hit, which would take a hit out
+of C.
 """
 
 from __future__ import annotations
