@@ -3,7 +3,7 @@
 import pytest
 from hostile import Recorder, SameHash
 
-from frys_cache import EvictionCause, FrysCache, MemoryCache
+from frys_cache import EvictionCause, FrysCache, MemoryCache, ValueTooLarge
 from frys_cache.testing import FakeClock
 
 
@@ -149,4 +149,48 @@ def test_token_and_fill_of_odd_keys():
         cache._token([])
     with pytest.raises(TypeError, match="unhashable"):
         cache._fill([], 1, None, None, 0)
+    cache._check()
+
+
+def test_refill_replaces_what_is_there_while_the_token_holds():
+    """Catch a refill that is refused because the key is there, or that lets a second one in."""
+    clock = FakeClock(100.0)
+    cache = MemoryCache(5, ttl=1000, clock=clock)
+    for before in (False, True):
+        token = cache._token("a")
+        assert ("a" in cache) is before
+        assert cache._refill("a", before, 102.5, token) is True
+        assert cache["a"] is before
+        assert cache.ttl_of("a") == 2.5
+        assert cache._refill("a", "second", None, token) is False
+        assert cache["a"] is before
+    assert cache._refill("a", "for ever", None, cache._token("a"))
+    assert cache.ttl_of("a") is None
+    cache._check()
+
+
+@pytest.mark.parametrize("touch", TOUCHES.values(), ids=list(TOUCHES))
+def test_refill_after_the_key_was_touched_is_refused(touch):
+    """Catch a slow read from below that overwrites, or brings back, what has changed meanwhile."""
+    cache = FrysCache(5)
+    token = cache._token("a")
+    touch(cache)
+    before = list(cache.items())
+    assert cache._refill("a", "stale", None, token) is False
+    assert list(cache.items()) == before
+    cache._check()
+
+
+def test_refill_too_heavy_is_refused_and_the_replaced_value_is_told():
+    """Catch a refill that goes past the bound of bytes or the listener."""
+    listener = Recorder()
+    cache = MemoryCache(max_size_bytes=100, on_evict=listener)
+    cache["a"] = b"x" * 10
+    with pytest.raises(ValueTooLarge):
+        cache._refill("a", b"y" * 200, None, cache._token("a"))
+    assert cache["a"] == b"x" * 10
+    assert cache._refill("a", b"z" * 20, None, cache._token("a"))
+    assert listener.events == [("a", b"x" * 10, EvictionCause.REPLACED)]
+    with pytest.raises(TypeError, match="unhashable"):
+        cache._refill([], 1, None, 0)
     cache._check()

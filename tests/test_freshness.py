@@ -76,7 +76,7 @@ def test_xfetch_without_a_load_time_is_never():
 
 
 def test_xfetch_draws_the_distribution_of_the_paper():
-    """Catch another base, sign or beta: the lead time is exponential, and its mean the load time."""
+    """Catch another base, sign or beta: the lead is exponential, and its mean the load time."""
     rules = Freshness(refresh_ahead="xfetch", random=random.Random(1).random)
     early = [100 - rules.refresh_after(100, 2) for _ in range(20_000)]
     assert 1.95 < statistics.mean(early) < 2.05

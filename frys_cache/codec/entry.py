@@ -122,7 +122,7 @@ class Codec:
         value: object,
         version: int,
         expires_ms: int,
-        *,
+        # By keyword, please.  Were they keyword-only, each plain call would take 60 ns more.
         fresh_ms: int = 0,
         load_ms: int = 0,
     ) -> bytes:
@@ -147,10 +147,10 @@ class Codec:
             if packed is not None:
                 flags = COMPRESSED
                 body = PACKED.pack(packed[0], size) + packed[1]
-        if fresh_ms:
-            more = extension(fresh_ms, load_ms)
-            return self._record(flags, code, key, version, expires_ms, body, more)
-        return self._record(flags, code, key, version, expires_ms, body)
+        if not self._signed and not fresh_ms:
+            return pack_head(flags, code, version, expires_ms) + body  # a frame less
+        more = extension(fresh_ms, load_ms) if fresh_ms else b""
+        return self._record(flags, code, key, version, expires_ms, body, more)
 
     def encode_plain(self, key: bytes, value: object, version: int, expires_ms: int) -> bytes:
         """Return the record of a value as `encode` does, without compression."""
@@ -179,11 +179,11 @@ class Codec:
 
     def negative(self, key: bytes, version: int, expires_ms: int) -> bytes:
         """Return the record that says: the source has no value for this key."""
-        return self._record(NEGATIVE, 0, key, version, expires_ms, b"")
+        return self._record(NEGATIVE, 0, key, version, expires_ms, b"", b"")
 
     def tombstone(self, key: bytes, version: int, expires_ms: int) -> bytes:
         """Return the record that says: the entry was deleted at this version."""
-        return self._record(TOMBSTONE, 0, key, version, expires_ms, b"")
+        return self._record(TOMBSTONE, 0, key, version, expires_ms, b"", b"")
 
     def decode(self, key: bytes, record: bytes) -> tuple[Any, int, int] | None:
         """Return (value, version, expires_ms) of the record that a key has.
@@ -265,7 +265,7 @@ class Codec:
         version: int,
         expires_ms: int,
         payload: bytes,
-        more: bytes = b"",
+        more: bytes,
     ) -> bytes:
         """Return the whole record, signed if this codec signs."""
         head = pack_head(flags | self._signed, code, version, expires_ms, more)
