@@ -3,33 +3,76 @@
 The algorithm takes a face and awaits only what the face offers.  The face of threads blocks where
 that of an event loop suspends, so one step takes a coroutine from its start to its end: no loop, no
 queue, no second copy of the algorithm.  Cost: a coroutine and one step, 0.4 us.
-Not chosen: generated twins, which are two algorithms to read.
+
+A task that leads must not take its followers along when it goes.  So a load on an event loop runs
+in a task of its own, and is entered before that task is made: however it ends, cancelled before its
+first step, closed by the collector because its loop is gone, its `finally` ends the flight.  What
+keeps such a task, and whoever waits, is a timer of the loop, a year away: it goes with the loop.
+
+Not chosen: generated twins, which are two algorithms to read; a thread for each task that waits; a
+table of tasks (it would keep the loop, and so the tasks, of a loop that nobody runs any more).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import suppress
+from functools import partial
+from os import getpid
+from threading import get_ident
+from types import CoroutineType, GeneratorType, coroutine
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
+from weakref import ref
 
-from frys_cache.errors import CacheTimeout
+from frys_cache.errors import CacheTimeout, ConfigurationError
+from frys_cache.flight import ABANDONED, ALONE, Alone, Flight
+from frys_cache.flight_ring import NOBODY, Load, current
 
-__all__ = ["AsyncFace", "SyncFace", "run_sync"]
+if TYPE_CHECKING:
+    from asyncio import Future, Task
+
+__all__ = [
+    "ASYNC",
+    "SYNC",
+    "AsyncFace",
+    "Awaited",
+    "SyncFace",
+    "Workers",
+    "is_awaitable",
+    "run_sync",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+# How long a loop keeps what waits without a limit: as good as for ever, and no loop refuses it.
+_YEAR = 365 * 86400
+_OF_COROUTINE = 0x100  # inspect.CO_ITERABLE_COROUTINE
 
 
 class Awaited(Protocol[T_co]):
     """What a face can wait for."""
 
     def wait(self, timeout: float | None = None) -> object:
-        """Block the calling thread until the end, at most so many seconds; False: still not."""
+        """Block until the end; False: the seconds are over; `ALONE`: this thread may not."""
         ...
 
     def result(self) -> T_co:
         """Return or raise what the end has brought."""
+        ...
+
+    def on_end(self, callback: Callable[[], object]) -> Callable[[], object] | None:
+        """Call a function at the end, or now if it has come; return what takes it back."""
+        ...
+
+
+class Workers(Protocol):
+    """Threads for what need not be waited for."""
+
+    def submit(self, job: Callable[[], object]) -> bool:
+        """Run a job in one of the threads; False: there is no room for it."""
         ...
 
 
@@ -53,33 +96,199 @@ def run_sync(coro: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError(f"{getattr(coro, '__qualname__', coro)} suspended under the sync face")
 
 
+def is_awaitable(value: object) -> bool:
+    """Return whether `await` takes a value.
+
+    >>> is_awaitable(1)
+    False
+    """
+    if isinstance(value, GeneratorType):
+        return bool(value.gi_code.co_flags & _OF_COROUTINE)
+    return hasattr(type(value), "__await__")
+
+
+@coroutine
+def _entered() -> Generator[None, None, None]:
+    """Suspend once: whoever has stepped a coroutine to here is sure that it has begun."""
+    yield
+
+
+async def _fly(flight: Flight, load: Callable[[], Awaitable[Any]], leader: Load | None) -> None:
+    """Run a load and end its flight with what it brings, and in any case."""
+    try:
+        await _entered()
+        if leader is None:
+            flight.hand_over()
+        else:
+            current.set(leader)
+        flight.land(await load())
+    except Exception as error:  # noqa: BLE001 - the flight brings it to whoever waits
+        flight.fail(error)
+    finally:
+        flight.abandon()
+        # The error's traceback holds this frame, and the flight the error.
+        del flight, load
+
+
+def _begin(
+    flight: Flight, load: Callable[[], Awaitable[Any]], leader: Load | None
+) -> Coroutine[Any, Any, None]:
+    """Return the rest of a load, which ends its flight even if it is never run."""
+    flight.hand_over(NOBODY if leader is None else leader)
+    rest = _fly(flight, load, leader)
+    rest.send(None)
+    return rest
+
+
+def _launch(flight: Flight, load: Callable[[], Awaitable[Any]]) -> Task[None]:
+    """Let a task of its own lead, which the running event loop keeps until it is done."""
+    from asyncio import get_running_loop
+
+    rest = _begin(flight, load, Load(get_ident()))
+    try:
+        loop = get_running_loop()
+        task = loop.create_task(rest)
+        if not task.done():
+            timer = loop.call_later(_YEAR, _keep, task)
+            task.add_done_callback(lambda _: timer.cancel())
+    except BaseException:
+        rest.close()
+        raise
+    return task
+
+
+def _keep(task: Task[None]) -> None:
+    """Let a task go after a year."""
+
+
+def _settle(future: Future[bool], ended: bool) -> None:
+    """Wake who awaits a future, unless it has gone."""
+    if not future.done():
+        future.set_result(ended)
+
+
+class _Wake:
+    """Wakes who awaits a future, from any thread, and holds neither of them nor their loop.
+
+    A flight may outlive the loop of a follower, and must not be what keeps that loop.
+    """
+
+    __slots__ = ("_future", "_process", "called")
+
+    def __init__(self, future: Future[bool]) -> None:
+        self._future = ref(future)
+        self._process = getpid()
+        self.called = False
+
+    def __call__(self) -> None:
+        self.called = True
+        future = self._future()
+        if future is None or future.done():
+            return
+        from asyncio import _get_running_loop
+
+        loop = future.get_loop()
+        if _get_running_loop() is loop:
+            _settle(future, True)
+        elif self._process == getpid() or not loop.is_running():
+            # A loop that ran elsewhere when this process was forked runs in the parent only.
+            with suppress(RuntimeError):  # It has been closed.
+                loop.call_soon_threadsafe(_settle, future, True)
+
+
+def _called(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, StopIteration | None]:
+    """Call a function, and return a StopIteration, which no future of asyncio takes."""
+    try:
+        return function(*args, **kwargs), None
+    except StopIteration as stopped:
+        return None, stopped
+
+
+def _late(seconds: float | None) -> CacheTimeout:
+    """Return what to raise when the time is over."""
+    return CacheTimeout(
+        f"no result within {seconds} s; the load goes on: ask again later, or allow more time"
+    )
+
+
 class SyncFace:
     """Wait by blocking, so that a coroutine that awaits it never suspends.  It has no state.
 
-    >>> class Landed:
-    ...     def wait(self): pass
-    ...     def result(self): return "value"
-    >>> run_sync(SyncFace().wait(Landed()))
+    >>> from frys_cache.flight import Flights
+    >>> flight, leads = Flights().board("key")
+    >>> flight.land("value")
+    >>> run_sync(SyncFace().wait(flight))
     'value'
     """
 
     __slots__ = ()
 
-    async def wait(self, flight: Awaited[T], timeout: float | None = None) -> T:
-        """Block until the flight has ended and give its result; CacheTimeout."""
+    blocks: Final = True
+
+    async def wait(self, flight: Awaited[T], timeout: float | None = None) -> T | Alone:
+        """Block until the flight has ended and give its result; `ALONE`: load without a flight.
+
+        CacheTimeout when `timeout` seconds are over, DeadlockError if it can never end.
+        """
         try:
-            if timeout is None:
-                flight.wait()
-            elif flight.wait(timeout) is False:
-                raise CacheTimeout(f"no result within {timeout} s")
+            ended = flight.wait(timeout)
+            if ended is ALONE:
+                return ALONE
+            if ended is False:
+                raise _late(timeout)
             return flight.result()
         finally:
             # The traceback of what is raised holds this frame, and the flight what is raised.
             del flight
 
-    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function that may block, here and now."""
-        return function(*args, **kwargs)
+    async def call(self, function: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Call a function that may block, here and now; ConfigurationError if it is async."""
+        result = function(*args, **kwargs)
+        if is_awaitable(result):
+            if isinstance(result, (CoroutineType, GeneratorType)):
+                result.close()
+            raise ConfigurationError(
+                f"{function!r} is async: it needs the async face (`cache.aio`), or give a function "
+                "that returns the value itself"
+            )
+        return result
+
+    async def lead(self, flight: Flight, load: Callable[[], Awaitable[T]]) -> T:
+        """Load, here and now, and end the flight with what that brings, which is returned too.
+
+        An Exception goes to the followers as well; an interrupt leaves the flight to one of them.
+        """
+        try:
+            value = await load()
+            flight.land(value)
+            return value
+        except Exception as error:
+            flight.fail(error)
+            raise
+        finally:
+            flight.abandon()
+            del flight, load
+
+    def start(self, flight: Flight, load: Callable[[], Awaitable[Any]], workers: Workers) -> bool:
+        """Let a worker lead; False if there is no room: the flight has been abandoned.
+
+        A job that the workers drop abandons it too.
+        """
+        rest = _begin(flight, load, None)
+        if workers.submit(partial(run_sync, rest)):
+            return True
+        rest.close()
+        return False
+
+    async def all(self, coros: list[Coroutine[Any, Any, T]]) -> list[T]:
+        """Run coroutines one after the other; the first exception ends it."""
+        try:
+            return [await coro for coro in coros]
+        finally:
+            for coro in coros:
+                coro.close()
 
     async def sleep(self, seconds: float) -> None:
         """Block for a time."""
@@ -99,26 +308,90 @@ class AsyncFace:
 
     __slots__ = ()
 
+    blocks: Final = False
+
     async def wait(self, flight: Awaited[T], timeout: float | None = None) -> T:
-        """Suspend until the flight has ended and give its result; CacheTimeout."""
+        """Suspend until the flight has ended and give its result.
+
+        CacheTimeout when `timeout` seconds are over, DeadlockError if it can never end.
+        """
+        # Here, for it takes longer to import than all of this package.
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
+        leave = forget = timer = None
         try:
-            if timeout is None:
-                await self.call(flight.wait)
-            elif await self.call(flight.wait, timeout) is False:
-                raise CacheTimeout(f"no result within {timeout} s")
+            if isinstance(flight, Flight):
+                leave = flight.follow()
+            future = loop.create_future()
+            wake = _Wake(future)
+            forget = flight.on_end(wake)
+            if not wake.called:
+                seconds = _YEAR if timeout is None else min(max(timeout, 0), _YEAR)
+                timer = loop.call_later(seconds, _settle, future, False)
+                if not await future:
+                    raise _late(timeout)
             return flight.result()
         finally:
+            if leave is not None:
+                leave()
+            if forget is not None:
+                forget()
+            if timer is not None:
+                timer.cancel()
             del flight
 
-    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function that may block, in a thread."""
-        # Here, for it takes longer to import than all of this package.
+    async def call(self, function: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Call a function: await it if it is async, else run it in a thread."""
         from asyncio import to_thread
+        from inspect import iscoroutinefunction
 
-        return await to_thread(function, *args, **kwargs)
+        if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
+            return await function(*args, **kwargs)
+        result, stopped = await to_thread(_called, function, args, kwargs)
+        if stopped is not None:
+            raise stopped
+        return await result if is_awaitable(result) else result
+
+    async def lead(self, flight: Flight, load: Callable[[], Awaitable[T]]) -> T:
+        """Load in a task of its own, end the flight with what that brings, and return it.
+
+        To cancel the caller does not cancel the load.  If the task of the load is cancelled, or its
+        event loop goes, the flight is left to one of its followers.
+        """
+        try:
+            task = _launch(flight, load)
+            value: T = await self.wait(flight)
+            if value is ABANDONED and task.done():
+                # Raise what has cut the load short.
+                task.result()
+            return value
+        finally:
+            del flight, load
+
+    def start(
+        self, flight: Flight, load: Callable[[], Awaitable[Any]], workers: Workers | None = None
+    ) -> bool:
+        """Let a task of the running event loop lead; the workers are not needed."""
+        _launch(flight, load)
+        return True
+
+    async def all(self, coros: list[Coroutine[Any, Any, T]]) -> list[T]:
+        """Run coroutines beside each other; when all have ended, raise the first exception."""
+        from asyncio import gather
+
+        ended = await gather(*coros, return_exceptions=True)
+        for one in ended:
+            if isinstance(one, BaseException):
+                raise one
+        return cast(list[T], ended)
 
     async def sleep(self, seconds: float) -> None:
         """Suspend for a time."""
         from asyncio import sleep
 
         await sleep(seconds)
+
+
+SYNC: Final = SyncFace()
+ASYNC: Final = AsyncFace()
