@@ -6,7 +6,7 @@ the flight lands, so that who boards next finds it; a leader looks once more, fo
 that boarded next.
 """
 
-from frys_cache.flight import ABANDONED, Flights, board_with_room
+from frys_cache.flight import ABANDONED, ALONE, Flights, board_with_room
 
 cdef extern from "Python.h":
     object call_vector "PyObject_Vectorcall"(PyObject *function, PyObject **args, size_t nargsf,
@@ -90,6 +90,9 @@ cdef object load(MemoryCache self, Memoized owner, object key, object ttl, objec
         if leads:
             break
         value = flight.join()
+        if value is ALONE:  # it waits for the event loop that this thread runs: load beside it
+            flight = None
+            break
         if value is not ABANDONED:
             return value
     try:
@@ -113,15 +116,17 @@ cdef object load(MemoryCache self, Memoized owner, object key, object ttl, objec
                 value = call_vector(<PyObject *>function, args, nargsf, names)
                 if owner is None or owner.epoch == epoch:
                     store_loaded(self, key, value, ttl, token, version)
-        flight.land(value)
+        if flight is not None:
+            flight.land(value)
         ended = True
         return value
     except Exception as error:
-        flight.fail(error)
+        if flight is not None:
+            flight.fail(error)
         ended = True
         raise
     finally:
-        if not ended:
+        if not ended and flight is not None:
             flight.abandon()
 
 

@@ -5,7 +5,7 @@ import textwrap
 import threading
 import time
 
-from frys_cache import flight as module
+from frys_cache import flight_ring as ring
 from frys_cache.flight import ABANDONED, Flights
 
 TIMEOUT = 60
@@ -77,7 +77,7 @@ def until(condition):
 
 def waiters():
     """Return how many threads wait for a flight that is under way."""
-    waits = list(module._waiting.values())
+    waits = list(ring.waiting.values())
     return sum(flights[-1]._gate is not None for flights in waits)
 
 
@@ -86,7 +86,7 @@ def fresh_flights():
     made = Flights()
     yield made
     assert made._under_way == {}
-    assert module._waiting == {}
+    assert ring.waiting == {}
 
 
 def board_elsewhere(flights):

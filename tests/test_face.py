@@ -31,8 +31,11 @@ class Ended:
         self.value = value
         self.error = error
 
-    def wait(self):
-        pass
+    def wait(self, timeout=None):
+        return True
+
+    def on_end(self, callback):
+        callback()
 
     def result(self):
         if self.error is not None:

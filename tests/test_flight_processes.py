@@ -10,7 +10,7 @@ from flying import LOAD, Task, board_elsewhere, fresh_flights, until, waiters
 from hostile import SameHash
 from test_threads import SECONDS
 
-from frys_cache import flight as module
+from frys_cache import flight_ring as ring
 from frys_cache.flight import ABANDONED
 
 flights = pytest.fixture(fresh_flights)
@@ -47,7 +47,7 @@ def test_interrupted_follower_leaves_the_flight_to_the_others(flights, elsewhere
     with pytest.raises(KeyboardInterrupt):
         flight.join()
     task.outcome()
-    assert me not in module._waiting
+    assert me not in ring.waiting
     assert other.is_alive()
     flight.land("value")
     assert other.outcome() == flight.join() == "value"
@@ -65,9 +65,9 @@ def test_signal_handler_may_load_while_its_thread_waits(flights, elsewhere):
     def interrupt():
         until(lambda: waiters() == 1)
         signal.pthread_kill(me, signal.SIGINT)
-        until(lambda: len(module._waiting[me]) == 2)
+        until(lambda: len(ring.waiting[me]) == 2)
         inner.land("inner")
-        until(lambda: len(module._waiting[me]) == 1)
+        until(lambda: len(ring.waiting[me]) == 1)
         outer.land("outer")
 
     task = Task(interrupt)
@@ -86,6 +86,7 @@ def test_interrupts_at_any_moment_leave_nothing_under_way():
         """
         import signal, sys, threading, time
         from frys_cache import flight as module
+        from frys_cache import flight_ring as ring
         from frys_cache.flight import ABANDONED, Flights
         """
         + LOAD
@@ -117,7 +118,7 @@ def test_interrupts_at_any_moment_leave_nothing_under_way():
         assert not follower.is_alive(), "the follower hangs"
         assert interrupts and served
         assert flights._under_way == {}, flights._under_way
-        assert module._waiting == {}, module._waiting
+        assert ring.waiting == {}, ring.waiting
         """,
         SECONDS,
     )
@@ -133,6 +134,7 @@ def test_fork_beside_a_leading_thread_child_loads_itself():
         """
         import os, signal, sys, threading
         from frys_cache import flight as module
+        from frys_cache import flight_ring as ring
         from frys_cache.errors import DeadlockError
         from frys_cache.flight import ABANDONED, Flights
 
@@ -155,14 +157,14 @@ def test_fork_beside_a_leading_thread_child_loads_itself():
         assert not leads
         follower = threading.Thread(target=theirs.join)
         follower.start()
-        while not module._waiting:
+        while not ring.waiting:
             pass
         pid = os.fork()
         if pid == 0:
             signal.alarm(30)
             status = 1
             try:
-                assert module._waiting == {}
+                assert ring.waiting == {}
                 assert module._fork.seen == ()
                 assert theirs.join() is ABANDONED
                 assert list(flights._under_way) == [mine] and not others._under_way
@@ -201,7 +203,7 @@ def test_survivors_of_a_fork_are_kept_without_a_comparison(flights, elsewhere):
     mine = [flights.board(key)[0] for key in keys]
     theirs, _ = elsewhere("theirs")
     ended, _ = flights.board("ended")
-    seen = list(flights._under_way)
+    seen = [(flight, {}) for flight in flights._under_way]
     ended.land(1)
     for key in keys:
         key.on_compare = lambda: pytest.fail("compared")

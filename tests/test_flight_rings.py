@@ -5,7 +5,7 @@ import threading
 import pytest
 from flying import TIMEOUT, Broken, Task, board_elsewhere, fresh_flights, load, until
 
-from frys_cache import flight as module
+from frys_cache import flight_ring as ring
 from frys_cache.errors import DeadlockError
 from frys_cache.flight import Flights
 
@@ -50,7 +50,7 @@ def test_ring_of_threads_raises(threads, caches):
         with pytest.raises(DeadlockError, match=r"the load of \d waits for a load that"):
             task.outcome()
     assert all(each._under_way == {} for each in flights)
-    assert module._waiting == {}
+    assert ring.waiting == {}
 
 
 def test_ring_again_and_again_never_hangs():
@@ -67,7 +67,7 @@ def test_ring_again_and_again_never_hangs():
     tasks = [Task(lead, "a", "b"), Task(lead, "b", "a")]
     for task in tasks:
         task.outcome()
-    assert flights._under_way == module._waiting == {}
+    assert flights._under_way == ring.waiting == {}
 
 
 def test_chain_without_a_ring_is_waited_for(flights):
@@ -93,12 +93,12 @@ def test_ended_edge_is_no_ring(flights, elsewhere, monkeypatch):
     me = threading.get_ident()
     mine, _ = flights.board("mine")
     theirs, _ = elsewhere("theirs")
-    monkeypatch.setitem(module._waiting, theirs._leader, (mine,))
-    assert theirs._waits_for(me)
+    monkeypatch.setitem(ring.waiting, theirs._leader, (mine,))
+    assert ring.look(theirs, me, None)
     mine.land(1)
-    assert not theirs._waits_for(me)
+    assert not ring.look(theirs, me, None)
     theirs.land(1)
-    assert not theirs._waits_for(me)
+    assert not ring.look(theirs, me, None)
 
 
 def test_edge_that_ends_during_the_walk_is_no_ring(flights, elsewhere, monkeypatch):
@@ -117,8 +117,8 @@ def test_edge_that_ends_during_the_walk_is_no_ring(flights, elsewhere, monkeypat
             return super().get(thread, default)
 
     waits = Moving({second._leader: (third,), third._leader: (mine,)})
-    monkeypatch.setattr(module, "_waiting", waits)
-    assert not second._waits_for(me)
+    monkeypatch.setattr(ring, "waiting", waits)
+    assert not ring.look(second, me, None)
     mine.land(1)
     second.land(1)
 
@@ -137,7 +137,7 @@ def test_wait_is_known_before_others_are_looked_at(flights, elsewhere, monkeypat
                 return default
             return (mine,) if thread == theirs._leader else super().get(thread, default)
 
-    monkeypatch.setattr(module, "_waiting", Closing())
+    monkeypatch.setattr(ring, "waiting", Closing())
     # One that looks too early sees nothing and waits for ever: rather let it land.
     rescue = threading.Timer(TIMEOUT, theirs.land, [None])
     rescue.daemon = True
@@ -157,14 +157,14 @@ def test_wait_inside_a_wait_counts_both(flights, elsewhere, monkeypatch):
     inner, _ = elsewhere("inner")
     theirs, _ = elsewhere("theirs")
     with monkeypatch.context() as patch:
-        patch.setitem(module._waiting, theirs._leader, (mine, inner))
-        assert theirs._waits_for(me)
-        assert theirs._waits_for(inner._leader)
-        assert not theirs._waits_for(outer._leader)
-    module._waiting[me] = (outer,)
-    Task(lambda: (until(lambda: len(module._waiting[me]) == 2), inner.land(1)))
+        patch.setitem(ring.waiting, theirs._leader, (mine, inner))
+        assert ring.look(theirs, me, None)
+        assert ring.look(theirs, inner._leader, None)
+        assert not ring.look(theirs, outer._leader, None)
+    ring.waiting[me] = (outer,)
+    Task(lambda: (until(lambda: len(ring.waiting[me]) == 2), inner.land(1)))
     assert inner.join() == 1
-    assert module._waiting.pop(me) == (outer,)
+    assert ring.waiting.pop(me) == (outer,)
     for flight in (mine, outer, theirs):
         flight.land(1)
 

@@ -9,13 +9,13 @@ from flying import TIMEOUT, Broken, Task, until, waiters
 from kinds import every_class
 
 from frys_cache import DeadlockError, FrysCache, MemoryCache
-from frys_cache import flight as flights
+from frys_cache import flight_ring as ring
 
 
 @pytest.fixture(autouse=True)
 def nobody_waits():
     yield
-    assert flights._waiting == {}
+    assert ring.waiting == {}
 
 
 @every_class

@@ -42,7 +42,7 @@ STEPS = {
 DISK = STORE | STEPS | {"tiers/disk"}
 # What the manager is made of, beside the tiers.
 PARTS = {"config", "decisions", "doubts", "held", "siblings", "warming"}
-CHAIN = {"_core", "flight", "breaker", "consistency", "journal", "tiers/", *CODEC}
+CHAIN = {"_core", "flight", "flight_ring", "breaker", "consistency", "journal", "tiers/", *CODEC}
 SIDE = {"policies", "invalidation", "preload", "stats"}
 MODELS = {"_queue_models", "_reference_views", "_tinylfu_model"}
 FRONT = {"below", "cache", "aio", "builder"}
@@ -54,7 +54,7 @@ MAY_IMPORT = {
     "codec/": LOWEST | {"_core"},
     "tiers/__init__": LOWEST | {"tiers/"},
     "tiers/base": LOWEST,
-    "tiers/face": LOWEST,
+    "tiers/face": LOWEST | {"flight", "flight_ring"},
     "tiers/handle": LOWEST,
     "tiers/rocks": LOWEST | {"tiers/base", "tiers/handle"},
     "tiers/reserve": LOWEST,
@@ -72,7 +72,8 @@ MAY_IMPORT = {
     "tiers/distributed": TIERS,
     "tiers/coherence": TIERS,
     "simulation": LOWEST | {"_core"},
-    "flight": LOWEST | {"tiers/face"},
+    "flight_ring": LOWEST,
+    "flight": LOWEST | {"flight_ring"},
     "breaker": LOWEST | {"tiers/face"},
     "consistency": LOWEST | {"tiers/base"},
     "journal": LOWEST | {"tiers/base", "consistency"},

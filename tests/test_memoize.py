@@ -14,7 +14,7 @@ from flying import TIMEOUT, Broken, Task, until, waiters
 
 import frys_cache
 from frys_cache import ConfigurationError, DeadlockError, FrysCache, MemoryCache, memoize
-from frys_cache import flight as flights
+from frys_cache import flight_ring as ring
 
 
 @pytest.fixture(params=["own", "shared"])
@@ -26,7 +26,7 @@ def remember(request):
 @pytest.fixture(autouse=True)
 def nobody_waits():
     yield
-    assert flights._waiting == {}
+    assert ring.waiting == {}
 
 
 @memoize

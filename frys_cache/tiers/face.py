@@ -22,7 +22,7 @@ from functools import partial
 from os import getpid
 from threading import get_ident
 from types import CoroutineType, GeneratorType, coroutine
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar
 from weakref import ref
 
 from frys_cache.errors import CacheTimeout, ConfigurationError
@@ -282,14 +282,6 @@ class SyncFace:
         rest.close()
         return False
 
-    async def all(self, coros: list[Coroutine[Any, Any, T]]) -> list[T]:
-        """Run coroutines one after the other; the first exception ends it."""
-        try:
-            return [await coro for coro in coros]
-        finally:
-            for coro in coros:
-                coro.close()
-
     async def sleep(self, seconds: float) -> None:
         """Block for a time."""
         time.sleep(seconds)
@@ -375,16 +367,6 @@ class AsyncFace:
         """Let a task of the running event loop lead; the workers are not needed."""
         _launch(flight, load)
         return True
-
-    async def all(self, coros: list[Coroutine[Any, Any, T]]) -> list[T]:
-        """Run coroutines beside each other; when all have ended, raise the first exception."""
-        from asyncio import gather
-
-        ended = await gather(*coros, return_exceptions=True)
-        for one in ended:
-            if isinstance(one, BaseException):
-                raise one
-        return cast(list[T], ended)
 
     async def sleep(self, seconds: float) -> None:
         """Suspend for a time."""
