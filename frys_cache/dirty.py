@@ -29,7 +29,7 @@ from typing import Any, Final
 from frys_cache.signals import Signal
 from frys_cache.tiers.stripes import Clears, Stripe
 
-__all__ = ["FLYING", "QUEUED", "SENT", "Dirty", "Op", "Waiting"]
+__all__ = ["FLYING", "QUEUED", "SENT", "SUSPECT", "Dirty", "Op", "Waiting"]
 
 QUEUED: Final = 0
 """In the queue, or replaced by one that is."""
@@ -37,6 +37,8 @@ FLYING: Final = 1
 """Being sent, or waiting for its next try."""
 SENT: Final = 2
 """Sent, but the journal could not be told."""
+SUSPECT: Final = 3
+"""Not got through when others did: waiting for its next try."""
 
 _NEVER: Final = 1 << 62
 URGENT: Final = 0.8
@@ -120,8 +122,6 @@ class Dirty:
     __slots__ = (
         "_clears",
         "_number",
-        "_stripe",
-        "_top_number",
         "lock",
         "max_bytes",
         "max_entries",
@@ -132,6 +132,7 @@ class Dirty:
         "ring_entries",
         "room",
         "size",
+        "stripe",
         "waiting",
     )
 
@@ -149,14 +150,14 @@ class Dirty:
         self.ring_bytes = _NEVER
         self.room: Signal | None = None
         self.waiting: list[Waiting] = []
-        self._stripe = Stripe(top)
-        self._clears = Clears([self._stripe])
+        self.stripe = Stripe(top)
+        self._clears = Clears([self.stripe])
 
     # --- coming in -------------------------------------------------------------------------------
 
     def is_late_locked(self, op: Op, old: Op | None) -> bool:
         """Tell whether an operation is older than what its key has, or had of late."""
-        stripe = self._stripe
+        stripe = self.stripe
         if op.version > stripe.top:
             stripe.top = op.version
             return False
@@ -289,7 +290,7 @@ class Dirty:
 
     def sent_locked(self, op: Op) -> None:
         """Have an older write of the same key come late from now on."""
-        self._stripe.bury_locked(op.code, op.version)
+        self.stripe.bury_locked(op.code, op.version)
 
     def count_locked(self, op: Op, *, dead: bool = False) -> list[Signal]:
         """Tell all that wait for it that an operation is no longer to be sent."""
@@ -315,11 +316,11 @@ class Dirty:
         if prefix or stop:
             self._clears.add_locked(prefix, stop, version)
         else:
-            self._stripe.raise_locked(version)
+            self.stripe.raise_locked(version)
         gone = [op for code, op in list(self.ops.items()) if not prefix or code.startswith(prefix)]
         return [op for op in gone if self.remove_locked(op)]
 
     @property
     def top(self) -> int:
         """Return the highest version so far."""
-        return self._stripe.top
+        return self.stripe.top

@@ -7,8 +7,9 @@ A batch that fails is halved until those that the backend refuses stand alone.  
 fail, one write of them, drawn by lot, is tried: if it fails, too, it is an outage, nobody is to
 blame, and all wait; if it gets through, the others go on.  So an outage costs four calls a time,
 and a few writes that are always refused never look like one for long.  Who fails alone while others
-get through has used up an attempt, and after the last one is set aside as a dead letter, without
-anybody having waited for it.
+get through has used up an attempt, and so has the only one there is, and who did not get through
+when others did and fails again among its like.  After the last attempt a write is set aside as a
+dead letter, without anybody having waited for it.
 
 What has been sent moves from the journal to the data in pieces of 64, each one batch of RocksDB
 under the lock that a put takes, too.  If that fails, it is tried again without sending: but a
@@ -23,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from frys_cache.dirty import SENT, Dirty, Op
+from frys_cache.dirty import SENT, SUSPECT, Dirty, Op
 from frys_cache.errors import CacheClosed, CacheError
 from frys_cache.journal import NoJournal
 from frys_cache.signals import Signal
@@ -35,8 +36,8 @@ PIECE: Final = 64
 """How many writes are moved under the lock at once."""
 _FIRST_S: Final = 0.05
 _LONGEST_S: Final = 30.0
-# While somebody waits for a flush, the next try is not further away than this.
-_LONGEST_FLUSH_S: Final = 0.25
+# While somebody waits for a flush or for room, the next try is not further away than this.
+_LONGEST_WAITED_S: Final = 0.25
 _MOST_DOUBLINGS: Final = 20
 
 
@@ -52,7 +53,7 @@ class Dead:
 class Round:
     """One batch on its way, halved where it fails."""
 
-    __slots__ = ("_deliver", "_draw", "_through", "failed")
+    __slots__ = ("_deliver", "_draw", "_suspects", "_through", "failed")
 
     def __init__(
         self, deliver: Callable[[list[Op]], BaseException | None], draw: Callable[[], float]
@@ -60,14 +61,21 @@ class Round:
         self._deliver = deliver
         self._draw = draw
         self._through: set[Any] = set()
+        self._suspects = False
         self.failed: list[tuple[Op, BaseException]] = []
 
     def run(self, batch: list[Op]) -> BaseException | None:
         """Deliver what can be; return the error of an outage, None: only `failed` fail."""
+        self._suspects = all(op.attempts or op.state == SUSPECT for op in batch)
         error = self._try(batch)
         if error is None or self._split(batch, error):
             return None
         return error
+
+    @property
+    def tells_apart(self) -> bool:
+        """Return whether those that failed alone are to blame: others got through."""
+        return bool(self._through) or self._suspects
 
     @property
     def got_through(self) -> int:
@@ -89,7 +97,7 @@ class Round:
         middle = len(part) // 2
         halves = part[:middle], part[middle:]
         errors = [self._try(half) for half in halves]
-        if middle > 1 and None not in errors:
+        if middle > 1 and None not in errors and not self._suspects:
             chosen = part[int(self._draw() * len(part))]
             if self._try([chosen]) is not None:
                 return False
@@ -207,7 +215,8 @@ class Flusher:
 
     def _pause(self, times: int) -> float:
         """Return how long to wait after so many failures: exponential, with full jitter."""
-        longest = _LONGEST_FLUSH_S if self.dirty.waiting else _LONGEST_S
+        waited = self.dirty.waiting or self.dirty.room is not None
+        longest = _LONGEST_WAITED_S if waited else _LONGEST_S
         return self._draw() * min(longest, _FIRST_S * float(1 << min(times, _MOST_DOUBLINGS)))
 
     # --- one batch -------------------------------------------------------------------------------
@@ -220,10 +229,10 @@ class Flusher:
             error = one.run(batch)
             if one.got_through:
                 self._recovered()
-            alone = len(self.dirty.ops) <= 1
-            if error is None and one.failed and not one.got_through and not alone:
+            counts = one.tells_apart or (error is None and len(self.dirty.ops) <= 1)
+            if error is None and one.failed and not counts:
                 error = one.failed[0][1]
-            if one.got_through or (error is None and alone):
+            if counts:
                 for op, why in one.failed:
                     del left[id(op)]
                     self._refused(op, why)
@@ -234,6 +243,8 @@ class Flusher:
                 for op in left.values():
                     # Those that were sent are gone, or have their next try already.
                     if op.state != SENT:
+                        if one.got_through:
+                            op.state = SUSPECT
                         self.dirty.retry_locked(op, self._until)
 
     def _deliver(self, part: list[Op]) -> BaseException | None:

@@ -1,8 +1,9 @@
 """What makes a write-back survive: one record per dirty key, which is all that is written first.
 
-The family "journal" has, under the code of a key, a byte that says what it is and the record of the
-codec, uncompressed: compressing costs more than writing it and is done when it is sent.  A dead
-letter, which has been tried often enough, also has how often, and why it failed.  A journal record
+The family "journal" has, under the code of a key, the record of the codec, uncompressed: that is
+done when it is sent, for it costs more than the write.  The first byte says what it is: that of a
+record, whose formats begin with 0xF1, or 0x02, a dead letter, which has been tried often enough;
+how often and why it failed comes before its record.  So a put copies nothing.  A journal record
 goes in the very batch in which its value comes to "data".
 
 Levels.  "process": the record is with the operating system when a put returns, so it survives a
@@ -32,7 +33,6 @@ from frys_cache.turns import Turns
 
 __all__ = ["GroupCommit", "Journal", "NoJournal", "Stored", "refused"]
 
-PENDING: Final = b"\x01"
 DEAD: Final = b"\x02"
 _SLICE: Final = 200
 _MOST_BYTES: Final = 1 << 20
@@ -61,7 +61,7 @@ def refused(error: CacheError) -> CacheError:
 def stored(code: bytes, value: bytes) -> Stored:
     """Return what a journal value says."""
     if value[:1] != DEAD:
-        return Stored(code, value[1:])
+        return Stored(code, value)
     attempts, length = int.from_bytes(value[1:5], "big"), int.from_bytes(value[5:7], "big")
     error = value[7 : 7 + length].decode("utf-8", "replace")
     return Stored(code, value[7 + length :], True, attempts, error)
@@ -166,14 +166,14 @@ class Journal(NoJournal):
     def put(self, code: bytes, record: bytes) -> None:
         """Keep one operation."""
         try:
-            self._tier.put_journal(code, PENDING + record)
+            self._tier.put_journal(code, record)
         except CacheError as error:
             raise refused(error) from error
 
     def put_all(self, records: list[tuple[bytes, bytes]]) -> None:
         """Keep many, all or none."""
         try:
-            self._tier.write_journal([(code, PENDING + record) for code, record in records])
+            self._tier.write_journal(records)
         except CacheError as error:
             raise refused(error) from error
 

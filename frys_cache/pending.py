@@ -82,6 +82,7 @@ class Pending:
         "_encode",
         "_flusher",
         "_journal",
+        "_log",
         "_on_dead_letter",
         "_options",
         "_pid",
@@ -154,6 +155,7 @@ class Pending:
         prefix = codec.prefix() if codec is not None else b""
         kind = NoJournal if durability == "memory" else Journal
         self._journal = kind(tier, prefix)
+        self._log = self._journal.put if durability == "memory" else tier.put_journal
         self.unknown = self._journal.unknown
         self._begin()
         self._journal.open()
@@ -401,8 +403,8 @@ class Pending:
         if not hasattr(self, "_commit") or self.closing or sys.is_finalizing():
             return
         if self._dirty.ops and self._pid == os.getpid():
-            self._flusher.turns.stop()
-            self._flusher.turns = Turns(self._flusher, "frys-cache flusher")
+            if self._flusher.turns.stopped:  # the collector has told it that its owner is gone
+                self._flusher.turns = Turns(self._flusher, "frys-cache flusher")
             later(lambda: run_sync(self.close(SyncFace(), _FORGOTTEN_S)))
         else:
             self._flusher.turns.stop()

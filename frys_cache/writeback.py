@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from frys_cache.dirty import Op
-from frys_cache.errors import Backpressure, CacheClosed, CacheTimeout
+from frys_cache.errors import Backpressure, CacheClosed, CacheError, CacheTimeout
+from frys_cache.journal import refused
 from frys_cache.pending import DeadLetter, FlushReport, Pending, size_of
 from frys_cache.signals import Signal
 from frys_cache.types import MISSING
@@ -58,17 +59,7 @@ class WriteBack(Pending):
 
         Raises what `put` does where there is nothing to wait for.
         """
-        if self._commit is not None:
-            return False
-        encode = self._encode
-        if encode is not None:
-            record = encode(code, value, version, expires_ms)
-            size = len(code) + len(record)
-            value = MISSING
-        else:
-            record, size = b"", size_of(value)
-        op = Op(code, key, version, expires_ms, record, value, False, size, self._steady())
-        return self._take(op) is True
+        return self._commit is None and self._now(code, key, value, version, expires_ms) is True
 
     async def put(
         self, face: Any, code: Any, key: Any, value: Any, version: int, expires_ms: int
@@ -79,7 +70,56 @@ class WriteBack(Pending):
         for this write draws a new one and comes again.  Raises Backpressure, CacheClosed, and what
         the codec raises.
         """
-        return await self._bring(face, self._op(code, key, value, version, expires_ms))
+        op = self._now(code, key, value, version, expires_ms)
+        if op is not True:
+            return await self._bring(face, op)
+        if self._commit is not None:
+            await face.wait(self._commit.join())
+        return True
+
+    def _now(
+        self, code: Any, key: Any, value: Any, version: int, expires_ms: int
+    ) -> Op | Literal[True]:
+        """Take a write of a key that is not dirty, if nothing else has to be looked at.
+
+        What `_take` does, in a straight line; where that is not enough, return the write.
+        """
+        if self._encode is None:
+            return self._op(code, key, value, version, expires_ms)
+        record = self._encode(code, value, version, expires_ms)
+        size = len(code) + len(record)
+        op = Op(code, key, version, expires_ms, record, MISSING, False, size, self._steady())
+        dirty = self._dirty
+        ops, stripe = dirty.ops, dirty.stripe
+        with dirty.lock:
+            if (
+                version <= stripe.top
+                or code in ops
+                or len(ops) >= dirty.max_entries
+                or dirty.size + size > dirty.max_bytes
+                or self._flusher.dead
+                or self.closing
+            ):
+                return op
+            stripe.top = version
+            try:
+                self._log(code, record)
+            except CacheError as error:
+                raise refused(error) from error
+            # Nothing can come between from here to the end of the size.
+            if code in ops:
+                if ops[code].version > version:
+                    self._flusher.restore_locked(code)
+                    return True
+                return op
+            ops[code] = op
+            dirty.size += size
+            dirty.queue.append(op)
+            if len(dirty.queue) < dirty.ring_entries and dirty.size < dirty.ring_bytes:
+                return True
+            dirty.wants_ring_locked()
+        self._flusher.turns.ring()
+        return True
 
     async def delete(self, face: Any, code: Any, key: Any, version: int) -> bool:
         """Take a delete, as `put` does."""
@@ -99,12 +139,10 @@ class WriteBack(Pending):
         return late
 
     async def _bring(self, face: Any, op: Op) -> bool:
-        taken: bool | Signal = self._take(op)
-        if taken is not True and taken is not False:
-            taken = await self._until_taken(face, lambda: self._take(op))
+        taken: bool = await self._until_taken(face, lambda: self._take(op))
         if self._commit is not None:
             await face.wait(self._commit.join())
-        return bool(taken)
+        return taken
 
     async def _until_taken(self, face: Any, take: Callable[[], Any]) -> Any:
         """Wait for room, as long as that may take."""
