@@ -120,8 +120,8 @@ class Loading:
                 if stale is not None:
                     return self._serve(stale)
                 raise Backpressure(
-                    f"{key!r} cannot be loaded within its timeout now: {self._workers.busy} workers "
-                    f"are busy and {self._workers.queued} loads wait for them"
+                    f"{key!r} cannot be loaded within its timeout now: {self._workers.busy} "
+                    f"workers are busy and {self._workers.queued} loads wait for them"
                 )
             if stale is not None and not self._soft:
                 if not leads:
@@ -212,7 +212,7 @@ class Loading:
             if found is not MISSING:
                 return found
         token = memory._token(key)
-        beside = 0 if self._aside is None else self._aside.token(key)
+        beside = None if self._aside is None else self._aside.token(key)
         version = self._next()
         began = time.monotonic()
         assert order.function is not None
@@ -240,7 +240,7 @@ class Loading:
         order: Order,
         version: int,
         token: int,
-        beside: int,
+        beside: Any,
         took: float,
     ) -> None:
         """Keep what the source has brought in every level, and in memory."""
@@ -258,8 +258,12 @@ class Loading:
             if refresh is not None or order.stale_for:
                 self._aside.keep(key, value, life, order.stale_for, refresh, took, beside)
                 life = life if refresh is None else refresh
+        filled = False
+        deadline = None if life is None else time.monotonic() + life
         with suppress(ValueTooLarge):
-            memory._fill(key, value, None if life is None else time.monotonic() + life, None, token)
+            filled = memory._fill(key, value, deadline, None, token)
+        if not filled and self.writes_evicted:
+            self.evicted(key, value, EvictionCause.EVICTED)
 
     async def _write_loaded(
         self,
@@ -381,7 +385,9 @@ class Loading:
         first = next(iter(led))
         try:
             tokens = {at: memory._token(keys[at]) for at in led}
-            beside = {at: 0 if self._aside is None else self._aside.token(keys[at]) for at in led}
+            beside = {
+                at: None if self._aside is None else self._aside.token(keys[at]) for at in led
+            }
             version = self._next()
             began = time.monotonic()
             found = await face.call(self._source.load_many, [keys[at] for at in led])

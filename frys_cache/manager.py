@@ -362,7 +362,7 @@ class CacheManager(Decisions):
                     return
             except FAULTS:
                 self.unwritten += 1
-        self._follow(memory, key, value, life, cost, token)
+        self._follow(memory, key, value, self._look_after(key, value, life), cost, token)
         self._tell(memory, key)
 
     def version(self) -> int:
