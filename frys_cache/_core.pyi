@@ -1,3 +1,5 @@
+# The whole extension for type checkers; long because the extension is one module.
+
 from collections.abc import (
     Callable,
     Hashable,

@@ -36,7 +36,7 @@ from frys_cache.types import CacheStats, EvictionCause, Policy
 
 if TYPE_CHECKING:
     from frys_cache.tiers.persistent import PersistentCache
-    from frys_cache.writeback import FlushReport
+    from frys_cache.writeback.writeback import FlushReport
 
 __all__ = ["FrysCache"]
 

@@ -15,14 +15,14 @@ from frys_cache import Backpressure, CacheClosed, CacheTimeout, ConfigurationErr
 from frys_cache.codec.compression import Compressor
 from frys_cache.codec.entry import Codec
 from frys_cache.codec.pickles import Pickle
-from frys_cache.dirty import Op
 from frys_cache.errors import DeadlockError
 from frys_cache.tiers.bound import BoundedTier
 from frys_cache.tiers.disk import DiskTier
 from frys_cache.tiers.face import AsyncFace, run_sync
 from frys_cache.tiers.store import open_store
 from frys_cache.types import MISSING
-from frys_cache.writeback import FlushReport, WriteBack
+from frys_cache.writeback.dirty import Op
+from frys_cache.writeback.writeback import FlushReport, WriteBack
 
 
 @pytest.fixture

@@ -17,25 +17,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from frys_cache.aside import Kept
+from frys_cache.chain.aside import Kept
+from frys_cache.chain.levels import expiry_of
 from frys_cache.errors import Backpressure, CacheError, CacheTimeout, ValueTooLarge
 from frys_cache.flight import ABANDONED, ALONE
-from frys_cache.levels import expiry_of
 from frys_cache.types import DEFAULT, MISSING, EvictionCause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from frys_cache.aside import Aside
-    from frys_cache.backfill import Backfill
-    from frys_cache.freshness import Freshness
+    from frys_cache.chain.aside import Aside
+    from frys_cache.chain.backfill import Backfill
+    from frys_cache.chain.freshness import Freshness
+    from frys_cache.chain.held import Held
+    from frys_cache.chain.levels import Level
+    from frys_cache.chain.source import Source
+    from frys_cache.chain.workers import Workers
     from frys_cache.health import Events
-    from frys_cache.held import Held
-    from frys_cache.levels import Level
-    from frys_cache.source import Source
     from frys_cache.tiers.versions import WallClock
-    from frys_cache.workers import Workers
-    from frys_cache.writeback import WriteBack
+    from frys_cache.writeback.writeback import WriteBack
 
 __all__ = ["Loading", "Order"]
 

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+from frys_cache.chain.levels import FAULTS, Level, expiry_of
+from frys_cache.chain.writing import Writing
 from frys_cache.errors import IntegrityError, TierUnavailable, WriteError
-from frys_cache.levels import FAULTS, Level, expiry_of
 from frys_cache.types import DEFAULT, MISSING, Default
-from frys_cache.writing import Writing
 
 if TYPE_CHECKING:
     from frys_cache._core import MemoryCache

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from frys_cache.chain.levels import Level
 from frys_cache.errors import CacheError
-from frys_cache.levels import Level
 
 __all__ = ["Backfill"]
 

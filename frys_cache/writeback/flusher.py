@@ -24,11 +24,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from frys_cache.dirty import SENT, SUSPECT, Dirty, Op
 from frys_cache.errors import CacheClosed, CacheError
-from frys_cache.journal import NoJournal
-from frys_cache.signals import Signal
-from frys_cache.turns import Turns, tell_of
+from frys_cache.writeback.dirty import SENT, SUSPECT, Dirty, Op
+from frys_cache.writeback.journal import NoJournal
+from frys_cache.writeback.signals import Signal
+from frys_cache.writeback.turns import Turns, tell_of
 
 __all__ = ["PIECE", "Dead", "Flusher"]
 

@@ -22,7 +22,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from frys_cache.dirty import Dirty, Op, Waiting
 from frys_cache.errors import (
     CacheError,
     CacheTimeout,
@@ -31,14 +30,15 @@ from frys_cache.errors import (
     IntegrityError,
     Unreadable,
 )
-from frys_cache.flusher import Dead, Flusher
-from frys_cache.journal import GroupCommit, Journal, NoJournal
-from frys_cache.signals import Signal
 from frys_cache.tiers.base import after, head_of
 from frys_cache.tiers.face import SyncFace, run_sync
 from frys_cache.tiers.sweeper import later
-from frys_cache.turns import Turns
 from frys_cache.types import MISSING
+from frys_cache.writeback.dirty import Dirty, Op, Waiting
+from frys_cache.writeback.flusher import Dead, Flusher
+from frys_cache.writeback.journal import GroupCommit, Journal, NoJournal
+from frys_cache.writeback.signals import Signal
+from frys_cache.writeback.turns import Turns
 
 __all__ = ["DeadLetter", "FlushReport", "Pending"]
 

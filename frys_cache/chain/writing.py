@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from frys_cache.chain.levels import FAULTS, Level, expiry_of
+from frys_cache.chain.removing import Removing
 from frys_cache.errors import CacheError, CacheTimeout, WriteError
-from frys_cache.levels import FAULTS, Level, expiry_of
-from frys_cache.removing import Removing
 from frys_cache.types import EvictionCause
 
 __all__ = ["Writing"]

@@ -12,7 +12,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
 
 from frys_cache.breaker import Breaker
-from frys_cache.doubts import Doubts
+from frys_cache.chain.doubts import Doubts
 from frys_cache.errors import IntegrityError, NoSpace, TierUnavailable, Unreadable
 from frys_cache.tiers.base import after
 

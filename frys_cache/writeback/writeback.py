@@ -16,12 +16,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
 
-from frys_cache.dirty import Op
 from frys_cache.errors import Backpressure, CacheClosed, CacheError, CacheTimeout
-from frys_cache.journal import refused
-from frys_cache.pending import DeadLetter, FlushReport, Pending, size_of
-from frys_cache.signals import Signal
 from frys_cache.types import MISSING
+from frys_cache.writeback.dirty import Op
+from frys_cache.writeback.journal import refused
+from frys_cache.writeback.pending import DeadLetter, FlushReport, Pending, size_of
+from frys_cache.writeback.signals import Signal
 
 __all__ = ["DeadLetter", "FlushReport", "WriteBack"]
 

@@ -15,6 +15,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from frys_cache.chain.levels import FAULTS, Level
+from frys_cache.chain.reading import Reading
 from frys_cache.errors import (
     CacheError,
     CacheTimeout,
@@ -25,15 +27,13 @@ from frys_cache.errors import (
     WriteUnknown,
 )
 from frys_cache.flight import ALONE, Flights
-from frys_cache.levels import FAULTS, Level
-from frys_cache.reading import Reading
 from frys_cache.tiers.base import after
 from frys_cache.types import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from frys_cache.siblings import Siblings
+    from frys_cache.chain.siblings import Siblings
 
 __all__ = ["Removing"]
 
