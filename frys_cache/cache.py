@@ -79,8 +79,19 @@ class FrysCache(_Home[K, V]):
     where that is `TierUnavailable` and `WriteError`.  name: what the cache is called where it is
     reported.
 
-    Raises `ConfigurationError` for what cannot be, and what opening the tier raises.  Storing
-    raises `KeyNotStable`, `KeyTooLarge`, `SerializationError`, `ValueTooLarge` for what cannot be
+    loader, loader_many: callables that give the value of a key, or a mapping for a list of keys,
+    where no level has it; `MISSING` for none.  backend: a `Backend`, which loads and is written to.
+    consistency: a strategy, its name, or a `ConsistencyManager`: who is written to, and when.  A
+    key is loaded once, however many threads ask.  negative_ttl: seconds for which it is remembered
+    that the source has nothing, by default a tenth of the ttl and at most 30; 0: not at all.
+    stale_ttl: seconds after its expiry in which a value is still given while it is loaded anew
+    behind; soft_timeout: for which to wait for that first.  loader_timeout: seconds after which who
+    waits for a load gets `CacheTimeout`; lock_timeout: after which who waits for another's load
+    loads alone.  refresh_ahead: the fraction of a ttl after which what is asked for is loaded anew,
+    or "xfetch".  jitter: the fraction by which each ttl varies.  All seconds may be timedeltas.
+
+    Raises `ConfigurationError` for what cannot be, and what opening the tier raises.  What a loader
+    or a backend raises passes unchanged.  Storing raises `KeyNotStable`, `KeyTooLarge`, `SerializationError`, `ValueTooLarge` for what cannot be
     below, and then nothing has changed anywhere.  Safe from any thread and task.
 
     >>> cache = FrysCache(2)

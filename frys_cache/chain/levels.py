@@ -58,6 +58,7 @@ class Level:
         "name",
         "negatives",
         "problem",
+        "read_many",
         "stale",
         "ttl",
         "written",
@@ -77,6 +78,8 @@ class Level:
         store = getattr(cache.tier, "store", None)
         self.has_journal = store is not None and store.mode == "primary"
         self.keeps = store is None or store.mode != "secondary"
+        self.read_many = "fetch_list" if hasattr(cache.tier, "fetch_list") else "read"
+        """The method that reads a batch; what has expired is told by its record."""
         self.doubts = Doubts(cache)
         self.doubted = self.doubts.keys
         self.hits = self.misses = self.negatives = self.stale = self.faults = self.written = 0
