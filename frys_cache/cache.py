@@ -91,8 +91,9 @@ class FrysCache(_Home[K, V]):
     or "xfetch".  jitter: the fraction by which each ttl varies.  All seconds may be timedeltas.
 
     Raises `ConfigurationError` for what cannot be, and what opening the tier raises.  What a loader
-    or a backend raises passes unchanged.  Storing raises `KeyNotStable`, `KeyTooLarge`, `SerializationError`, `ValueTooLarge` for what cannot be
-    below, and then nothing has changed anywhere.  Safe from any thread and task.
+    or a backend raises passes unchanged.  Storing raises `KeyNotStable`, `KeyTooLarge`,
+    `SerializationError`, `ValueTooLarge` for what cannot be below, and then nothing has changed
+    anywhere; `WriteError` and `Backpressure`.  Safe from any thread and task.
 
     >>> cache = FrysCache(2)
     >>> cache.update(a=1, b=2, c=3)

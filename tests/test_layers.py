@@ -63,6 +63,7 @@ MAY_IMPORT = {
     "tiers/opening": DATABASE | {"tiers/sentinel"},
     "tiers/store": STORE,
     **dict.fromkeys(STEPS, LOWEST | {"tiers/base"}),
+    "tiers/sweeper": LOWEST | {"_core", "tiers/base"},
     "tiers/standin": CODEC | {"tiers/base", "tiers/arguments", "tiers/versions"},
     "tiers/disk": STORE | STEPS | {"_core", "tiers/settling"},
     "tiers/bound": DISK | {"tiers/settling"},
@@ -78,7 +79,7 @@ MAY_IMPORT = {
     "flight_ring": LOWEST,
     "flight": LOWEST | {"flight_ring"},
     "breaker": LOWEST,
-    "health": LOWEST,
+    "health": LOWEST | {"_core"},
     # For type checkers: what a write-back keeps waiting.
     "consistency": LOWEST | {"tiers/base", "writeback/"},
     "chain/": CHAIN | {"config"},
