@@ -749,7 +749,7 @@ def test_close_and_flush_in_the_thread_that_sends(tmp_path):
     desk.put("a", 1)
     until(lambda: len(said) == 2)
     assert isinstance(said[0], DeadlockError)
-    until(lambda: not desk.writes._flusher.is_busy)
+    until(lambda: not desk.writes._flusher._busy)
     desk.close()
 
 
