@@ -264,9 +264,10 @@ def test_put_while_its_key_is_being_sent_is_what_is_read_and_kept(desk):
         reader = threading.Thread(target=read)
         reader.start()
     flushing.join(10)
-    until(lambda: desk.backend.versions)
-    kept = desk.tier.rocks.get("journal", code)
-    assert desk.writes.find(code) is None or kept == desk.writes.find(code).record
+    op = desk.writes.find(code)
+    assert desk.writes.value_of(op) == 2
+    assert desk.backend.values == {"k": 1}
+    assert desk.tier.rocks.get("journal", code) == op.record
     desk.flush()
     reading.set()
     reader.join(10)

@@ -44,8 +44,11 @@ WRITER = (
     + """
 backend = open(path + ".backend", "ab", 0)
 writes = None
+chance = random.Random(seed)
 def send(puts, deletes):
-    if draw.random() < 0.2:
+    # Meanwhile the same keys are written again.
+    time.sleep(chance.random() * 0.01)
+    if chance.random() < 0.2:
         raise ConnectionError
     lines = [b"%d %d %d\\n" % (op.key, op.version, writes.value_of(op)) for op in puts]
     lines += [b"%d %d -1\\n" % (op.key, op.version) for op in deletes]
@@ -85,6 +88,7 @@ def start(source, *arguments):
     """Start a child that will be killed."""
     return subprocess.Popen(
         [sys.executable, "-c", source, *map(str, arguments)],
+        bufsize=0,  # what a buffer has read, `communicate` does not see
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(frys_cache.__file__).parents[1])},
