@@ -264,9 +264,10 @@ def test_put_while_its_key_is_being_sent_is_what_is_read_and_kept(desk):
         reader = threading.Thread(target=read)
         reader.start()
     flushing.join(10)
-    until(lambda: desk.backend.versions)
-    kept = desk.tier.rocks.get("journal", code)
-    assert desk.writes.find(code) is None or kept == desk.writes.find(code).record
+    op = desk.writes.find(code)
+    assert desk.writes.value_of(op) == 2
+    assert desk.backend.values == {"k": 1}
+    assert desk.tier.rocks.get("journal", code) == op.record
     desk.flush()
     reading.set()
     reader.join(10)
@@ -749,7 +750,7 @@ def test_close_and_flush_in_the_thread_that_sends(tmp_path):
     desk.put("a", 1)
     until(lambda: len(said) == 2)
     assert isinstance(said[0], DeadlockError)
-    until(lambda: not desk.writes._flusher.is_busy)
+    until(lambda: not desk.writes._flusher._busy)
     desk.close()
 
 

@@ -32,6 +32,7 @@ from frys_cache.writeback.turns import Turns, tell_of
 
 __all__ = ["PIECE", "Dead", "Flusher"]
 
+_NAME: Final = "frys-cache flusher"
 PIECE: Final = 64
 """How many writes are moved under the lock at once."""
 _FIRST_S: Final = 0.05
@@ -114,6 +115,7 @@ class Flusher:
         "__weakref__",
         "_busy",
         "_draw",
+        "_ended",
         "_landing",
         "_max_attempts",
         "_max_batch",
@@ -164,7 +166,8 @@ class Flusher:
         self._out_since: float | None = None
         self._busy = False
         self._landing: Signal | None = None  # what ends with the batch that is on its way
-        self.turns = Turns(self, "frys-cache flusher")
+        self._ended = False
+        self.turns = Turns(self, _NAME)
 
     # --- when ------------------------------------------------------------------------------------
 
@@ -200,18 +203,25 @@ class Flusher:
         with self.dirty.lock:
             self._until = 0.0
             self.dirty.hurry_locked()
+        self.ring()
+
+    def ring(self) -> None:
+        """Have the next turn now."""
+        if self.turns.stopped and not self._ended:
+            # The collector has told it that its owner is gone, and then a destructor uses it.
+            self.turns = Turns(self, _NAME)
         self.turns.ring()
+
+    def end(self, patience_s: float) -> None:
+        """Have no more turns; wait so long for the thread, unless a batch is on its way."""
+        self._ended = True
+        self.turns.stop(0.0 if self._busy else patience_s)
 
     def landing_locked(self) -> Signal | None:
         """Return what ends with the batch that is on its way; None: there is none."""
         if self._busy and self._landing is None:
             self._landing = Signal()
         return self._landing
-
-    @property
-    def is_busy(self) -> bool:
-        """Return whether a batch is on its way."""
-        return self._busy
 
     def _pause(self, times: int) -> float:
         """Return how long to wait after so many failures: exponential, with full jitter."""
