@@ -164,6 +164,7 @@ class CacheManager(Decisions):
         self._next = (versions or Versions()).next
         self._siblings = siblings_over(self._levels[0].cache) if self._levels else Siblings()
         self._code = self._levels[0].codec.key if self._levels else _same
+        self._backfill = Backfill(self._levels, self._workers.submit, self.wall)
         self._aside: Aside | None = None
         if self._source is not None or self._freshness.stale_for:
             self._aside = self._new_aside()
@@ -355,13 +356,19 @@ class CacheManager(Decisions):
             (level, *self._record(level, code, value, version, level.life(life), self.wall()))
             for level in reversed(self._levels)
         ]
-        for level, record, ends in plan:
+        for at, (level, record, ends) in enumerate(plan):
             try:
                 if not await level.ask(face, "put_one", code, record, version, ends):
                     return
-            except FAULTS:
-                self.unwritten += 1
-        self._follow(memory, key, value, life, cost, token)
+            except (*FAULTS, CacheTimeout) as error:
+                await self._unwritten(face, memory, [key], [code], level, error, at == 0)
+            else:
+                level.doubts.discard([code])
+        shown = self._look_after(key, value, life)
+        if self._around:
+            memory._forget(key)
+        else:
+            memory._keep(key, value, shown, cost, token)
         self._tell(memory, key)
 
     def version(self) -> int:
@@ -479,7 +486,7 @@ class CacheManager(Decisions):
         """In a forked child: do without what only the parent can use."""
         self._levels = [level for level in self._levels if not hasattr(level.cache, "alone")]
         self._workers = Workers()
-        self._backfill = Backfill(self._levels, self._workers.submit)
+        self._backfill = Backfill(self._levels, self._workers.submit, self.wall)
         if self._writes is not None and self._journals is not None:
             # Nothing can be put in the journal here, so the backend is written to at once.
             self._writes = self._journals = None
