@@ -36,7 +36,7 @@ from frys_cache.consistency import (
     check_backend,
     consistency_of,
 )
-from frys_cache.errors import CacheClosed, ConfigurationError
+from frys_cache.errors import CacheClosed, CacheTimeout, ConfigurationError
 from frys_cache.flight import Flights
 from frys_cache.health import CacheEvent, Events, TierHealth
 from frys_cache.tiers.face import SYNC, run_sync
@@ -155,7 +155,6 @@ class CacheManager(Sending):
             for cache in tiers
             if not getattr(cache, "alone", False)
         ]
-        self._backfill = Backfill(self._levels, self._workers.submit)
         self.wall = (
             next((c.tier.wall for c in tiers if hasattr(c.tier, "wall")), None) or WallClock()
         )
@@ -163,6 +162,7 @@ class CacheManager(Sending):
         self._next = (versions or Versions()).next
         self._siblings = siblings_over(self._levels[0].cache) if self._levels else Siblings()
         self._code = self._levels[0].codec.key if self._levels else _same
+        self._backfill = Backfill(self._levels, self._workers.submit, self.wall)
         self._aside: Aside | None = None
         if self._source is not None or self._freshness.stale_for:
             self._aside = self._new_aside()
@@ -354,13 +354,19 @@ class CacheManager(Sending):
             (level, *self._record(level, code, value, version, level.life(life), self.wall()))
             for level in reversed(self._levels)
         ]
-        for level, record, ends in plan:
+        for at, (level, record, ends) in enumerate(plan):
             try:
                 if not await level.ask(face, "put_one", code, record, version, ends):
                     return
-            except FAULTS:
-                self.unwritten += 1
-        self._follow(memory, key, value, self._look_after(key, value, life), cost, token)
+            except (*FAULTS, CacheTimeout) as error:
+                await self._unwritten(face, memory, [key], [code], level, error, at == 0)
+            else:
+                level.doubts.discard([code])
+        shown = self._look_after(key, value, life)
+        if self._around:
+            memory._forget(key)
+        else:
+            memory._keep(key, value, shown, cost, token)
         self._tell(memory, key)
 
     def version(self) -> int:
@@ -380,7 +386,7 @@ class CacheManager(Sending):
         """In a forked child: do without what only the parent can use."""
         self._levels = [level for level in self._levels if not hasattr(level.cache, "alone")]
         self._workers = Workers()
-        self._backfill = Backfill(self._levels, self._workers.submit)
+        self._backfill = Backfill(self._levels, self._workers.submit, self.wall)
         if self._writes is not None and self._journals is not None:
             # Nothing can be put in the journal here, so the backend is written to at once.
             self._writes = self._journals = None

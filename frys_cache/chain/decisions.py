@@ -47,7 +47,7 @@ class Decisions(Writing):
         kept = None if self._aside is None else self._aside.find(key)
         if kept is not None and (kept.value is MISSING or kept.fresh_until > self._steady()):
             return kept.value is not MISSING
-        return await self._is_below(face, code)
+        return await self._live_below(face, code) is not None
 
     async def add(
         self, face: Any, memory: _Memory, key: Any, value: Any, ttl: _Ttl, cost: float
@@ -147,12 +147,10 @@ class Decisions(Writing):
                 return MISSING
             ends = op.expires_ms
         else:
-            for level in self._levels:
-                record = await level.ask(face, "read_one", code)
-                if record is not None and self._is_live(level, record):
-                    _, fresh_ms, hard_ms, _ = level.codec.ends(record)
-                    ends = fresh_ms or hard_ms
-                    break
+            found = await self._live_below(face, code)
+            if found is not None:
+                _, fresh_ms, hard_ms, _ = found[0].codec.ends(found[1])
+                ends = fresh_ms or hard_ms
         if ends < 0:
             return MISSING
         return (ends - self.wall()) / 1000 if ends else None

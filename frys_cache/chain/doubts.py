@@ -6,6 +6,7 @@ from the tier when it takes writes again, which is tried once a second, by whoev
 
 Cost: nothing while there is no doubt; else one lookup in a set.  At most `ROOM` keys: beyond them a
 write has to be refused, since what cannot be remembered cannot be promised.
+Not chosen: to settle past the breaker of the tier, which each write that is refused would do.
 """
 
 from __future__ import annotations
@@ -28,16 +29,21 @@ AGAIN: Final = 1.0
 class Doubts:
     """The encoded keys of one tier that are in doubt.  False when there are none.
 
-    steady: a callable that returns seconds, for tests.  Safe from any thread: each step is one
-    operation of a set, and a key that is written while it is settled has a newer version.
+    steady: a callable that returns seconds, for tests.  drop: removes keys from the tier, given a
+    version; by default that of the tier itself.  Safe from any thread: each step is one operation
+    of a set, and a key that is written while it is settled has a newer version.
     """
 
-    __slots__ = ("_cache", "_steady", "_tried", "keys")
+    __slots__ = ("_cache", "_drop", "_steady", "_tried", "keys")
 
     def __init__(
-        self, cache: PersistentCache[Any, Any], steady: Callable[[], float] = time.monotonic
+        self,
+        cache: PersistentCache[Any, Any],
+        steady: Callable[[], float] = time.monotonic,
+        drop: Callable[[list[bytes], int], object] | None = None,
     ) -> None:
         self._cache = cache
+        self._drop = drop or cache.tier.drop
         self._steady = steady
         self.keys: set[bytes] = set()
         self._tried = 0.0
@@ -73,8 +79,7 @@ class Doubts:
             return
         self._tried = self._steady()
         try:
-            tier = self._cache.tier
-            tier.drop(doubted, tier.versions.next())
+            self._drop(doubted, self._cache.tier.versions.next())
         except CacheError:
             return
         self.keys.difference_update(doubted)

@@ -57,12 +57,14 @@ class Reading(Loading):
                 stale = kept
         fault: TierUnavailable | Level | None = None
         for level in self._levels:
+            if level.doubted and code in level.doubts:
+                level.misses += not again
+                if not level.breaker.closed:
+                    fault = fault or level
+                continue
             probes = not level.breaker.closed
             if probes and not level.breaker.admits():
                 fault = fault or level
-                continue
-            if level.doubted and code in level.doubts:
-                level.misses += 1
                 continue
             tier = level.cache.tier
             ended = not probes
@@ -76,6 +78,8 @@ class Reading(Loading):
                 if probes:
                     ended = True
                     level.breaker.succeeded()
+                if level.problem is not None:
+                    level.recovered(False)
                 if record is None:
                     level.misses += not again
                     continue
@@ -99,7 +103,7 @@ class Reading(Loading):
                 level.misses += not again
                 continue
             if left is not None and left <= 0:
-                level.stale += 1
+                level.stale += not again
                 stale = stale or self._stale_of(level, value, record)
                 continue
             level.hits += 1
@@ -133,7 +137,7 @@ class Reading(Loading):
             if not trusted:
                 continue
             try:
-                records = await level.ask(face, level.read_many, [codes[at] for at in trusted])
+                records = await level.ask(face, level.batch, [codes[at] for at in trusted])
             except TierUnavailable as error:
                 fault = fault or error
                 continue

@@ -90,13 +90,13 @@ class Removing(Reading):
             if op is not None:
                 there.append(not op.is_delete)
             else:
-                there.append(await self._is_below(face, code))
+                there.append(await self._live_below(face, code) is not None)
             while not await self._writes.delete(face, code, key, self._next()):
                 pass
         return there
 
-    async def _is_below(self, face: Any, code: Any) -> bool:
-        """Tell whether a tier has a value for a key that is alive."""
+    async def _live_below(self, face: Any, code: Any) -> tuple[Level, bytes] | None:
+        """Return the first level that has a value for a key that is alive, and its record."""
         for level in self._levels:
             if level.doubted and code in level.doubts:
                 continue
@@ -107,8 +107,8 @@ class Removing(Reading):
                     raise
                 continue  # what is damaged the next read removes
             if record is not None and self._is_live(level, record):
-                return True
-        return False
+                return level, record
+        return None
 
     def _is_live(self, level: Level, record: bytes) -> bool:
         """Tell whether a record holds a value whose time is not over."""

@@ -38,7 +38,6 @@ from frys_cache.writeback.dirty import Dirty, Op, Waiting
 from frys_cache.writeback.flusher import Dead, Flusher
 from frys_cache.writeback.journal import GroupCommit, Journal, NoJournal
 from frys_cache.writeback.signals import Signal
-from frys_cache.writeback.turns import Turns
 
 __all__ = ["DeadLetter", "FlushReport", "Pending"]
 
