@@ -28,6 +28,7 @@ from frys_cache.chain.loading import Order
 from frys_cache.chain.sending import Sending, loop_of
 from frys_cache.chain.siblings import Siblings, siblings_over
 from frys_cache.chain.source import source_of
+from frys_cache.chain.turns import Turns
 from frys_cache.chain.warming import warm
 from frys_cache.chain.workers import Workers
 from frys_cache.consistency import (
@@ -37,7 +38,6 @@ from frys_cache.consistency import (
     consistency_of,
 )
 from frys_cache.errors import CacheClosed, CacheTimeout, ConfigurationError
-from frys_cache.flight import Flights
 from frys_cache.health import CacheEvent, Events, TierHealth
 from frys_cache.tiers.face import SYNC, run_sync
 from frys_cache.tiers.versions import Versions, WallClock
@@ -138,7 +138,7 @@ class CacheManager(Sending):
         self._around = strategy is ConsistencyStrategy.WRITE_AROUND
         self._events = Events()
         self._workers = Workers()
-        self._turns = Flights()
+        self._turns = Turns()
         self._held = Held()
         self._begun: dict[int, int] = {}
         self._steady = time.monotonic

@@ -50,7 +50,7 @@ def chain(letters, folder, **options):
         yield cache, tiers
         cache._check()
         assert cache._flights._under_way == {}
-        assert manager._turns._under_way == {}
+        assert manager._turns._flights._under_way == {}
     finally:
         cache.close()
         for tier in tiers:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from frys_cache.chain.levels import FAULTS, Level, expiry_of
@@ -183,9 +184,8 @@ class Decisions(Writing):
             if self._writes is not None:
                 changed = await self._change_waiting(face, memory, key, code, step)
             elif self._backend is not None:
-                changed = await self._in_turn(
-                    face, code, lambda: self._change_both(face, memory, key, code, step, which)
-                )
+                work = partial(self._change_both, face, memory, key, code, step, which)
+                changed = await self._in_turn(face, memory, key, code, work)
             elif self._levels:
                 changed = await self._change_levels(face, memory, key, code, step, which)
             else:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from frys_cache.chain.levels import FAULTS, Level
 from frys_cache.chain.reading import Reading
+from frys_cache.chain.turns import Turns
 from frys_cache.errors import (
     CacheError,
     CacheTimeout,
@@ -26,7 +27,6 @@ from frys_cache.errors import (
     WriteError,
     WriteUnknown,
 )
-from frys_cache.flight import ALONE, Flights
 from frys_cache.tiers.base import after
 from frys_cache.types import MISSING
 
@@ -44,7 +44,7 @@ UNSTORABLE: Final = (KeyNotStable, KeyTooLarge)
 class Removing(Reading):
     """The part of a `CacheManager` that removes, and that copes with what fails."""
 
-    _turns: Flights
+    _turns: Turns
     _siblings: Siblings
 
     # ---- remove ----------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ class Removing(Reading):
             there = [False] * len(codes)
             for at, (key, code) in enumerate(zip(told, codes, strict=True)):
                 work = partial(self._remove_both, face, memory, key, code)
-                there[at] = await self._in_turn(face, code, work)
+                there[at] = await self._in_turn(face, memory, key, code, work)
         else:
             there = await self._drop(face, memory, told, codes, False)
         for place, was in zip(places, there, strict=True):
@@ -169,7 +169,9 @@ class Removing(Reading):
         if self._aside is not None:
             self._aside.empty()
         if self._writes is not None and self._backend is None:
-            self._writes.clear(self._levels[0].codec.prefix(None) if self._levels else b"")
+            landing = self._writes.clear()
+            if landing is not None:
+                await face.wait(landing)
         await self._clear_tiers(face, lambda codec: codec.prefix(None), "be cleared")
         for level in self._levels:
             level.doubts.discard(list(level.doubted))
@@ -179,7 +181,9 @@ class Removing(Reading):
     async def forget_calls(self, face: Any, memory: Any, name: str) -> None:
         """Remove below the results of a memoized function; memory follows."""
         if self._writes is not None and self._levels:
-            self._writes.clear(self._levels[0].codec.tuples(name))
+            landing = self._writes.clear(self._levels[0].codec.tuples(name))
+            if landing is not None:
+                await face.wait(landing)
         await self._clear_tiers(face, lambda codec: codec.tuples(name), f"forget {name}")
 
     async def _clear_tiers(self, face: Any, prefix_of: Callable[[Any], bytes], what: str) -> None:
@@ -193,30 +197,18 @@ class Removing(Reading):
     # ---- what both need --------------------------------------------------------------------------
 
     async def _in_turn(
-        self, face: Any, code: Any, work: Callable[[], Coroutine[Any, Any, Any]]
+        self,
+        face: Any,
+        memory: Any,
+        key: Any,
+        code: Any,
+        work: Callable[[], Coroutine[Any, Any, Any]],
     ) -> Any:
         """Do this work when no other of the same key is under way; return what it returns."""
-
-        async def outcome() -> tuple[Any, Exception | None]:
-            try:
-                return await work(), None
-            except Exception as error:  # noqa: BLE001 - raised again for who asked, and only there
-                return None, error
-
-        while True:
-            flight, leads = self._turns.board(code)
-            if leads:
-                result, error = await face.lead(flight, outcome)
-                break
-            if await face.wait(flight) is ALONE:
-                result, error = await outcome()
-                break
-        try:
-            if error is not None:
-                raise error
-            return result
-        finally:
-            del error, flight
+        result, crossed = await self._turns.single(face, code, work)
+        if crossed:
+            await self._distrust(face, memory, [key], [code])
+        return result
 
     def _tell(self, memory: Any, key: Any) -> None:
         """Let the other caches over these entries forget a key."""

@@ -14,6 +14,7 @@ Not chosen: a lock per key around all levels, under which foreign code would run
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from frys_cache.chain.levels import FAULTS, Level, expiry_of
@@ -51,9 +52,8 @@ class Writing(Removing):
                     pass  # somebody else has drawn a newer version before it was taken
         elif self._backend is not None:
             plan = self._plan(code, value, lives)
-            await self._in_turn(
-                face, code, lambda: self._write_both(face, memory, code, key, value, lives, plan)
-            )
+            work = partial(self._write_both, face, memory, code, key, value, lives, plan)
+            await self._in_turn(face, memory, key, code, work)
         else:
             await self._write_levels(
                 face, memory, code, key, value, lives, self._plan(code, value, lives), False
@@ -188,7 +188,11 @@ class Writing(Removing):
                 ]
                 late = await self._writes.put_many(face, entries)
         elif self._backend is not None:
-            await self._put_many_both(face, memory, batch)
+            keys = {code: batch[code][0] for code in batch}
+            work = partial(self._put_many_both, face, memory, batch)
+            _, crossed = await self._turns.batch(face, keys, work)
+            if crossed:
+                await self._distrust(face, memory, [keys[code] for code in crossed], crossed)
         else:
             await self._put_many_levels(face, memory, batch, self._plan_many(batch), False)
         try:
