@@ -66,7 +66,7 @@ def test_turn_that_fails_is_over():
 
 
 class Slow:
-    """A backend that lets other threads in between being asked and doing it."""
+    """A backend that lets other threads in before it answers."""
 
     def __init__(self):
         self.rows = {}
@@ -75,8 +75,8 @@ class Slow:
         return self.rows.get(key, MISSING)
 
     def store(self, key, value):
-        threading.Event().wait(0.0005)
         self.rows[key] = value
+        threading.Event().wait(0.0005)
 
     def store_many(self, values):
         for key, value in values.items():
