@@ -91,9 +91,15 @@ class Round:
 
     def _split(self, part: list[Op], error: BaseException) -> bool:
         """Find out who fails; False: everyone does."""
-        part = [op for op in part if id(op) not in self._through]
-        if len(part) <= 1:
-            self.failed += [(op, error) for op in part]
+        left = [op for op in part if id(op) not in self._through]
+        if len(left) < len(part):
+            # One has got through by lot, so those beside it have not been tried as they are.
+            again = self._try(left) if left else None
+            if again is None:
+                return True
+            part, error = left, again
+        if len(part) == 1:
+            self.failed.append((part[0], error))
             return True
         middle = len(part) // 2
         halves = part[:middle], part[middle:]

@@ -108,8 +108,10 @@ class Left:
         self.codec = Codec()
         self.tier = DiskTier(open_store(path, on_corrupt="raise"))
         assert self.tier.store.damage is None
+        # One that sends nothing while the test looks.
+        never = {"max_delay": 3_600, "max_batch": 1 << 30, "max_dirty_entries": 1 << 30}
         self.writes = WriteBack(
-            codec=self.codec, tier=self.tier, send=None, durability=durability, max_delay=3600
+            codec=self.codec, tier=self.tier, send=None, durability=durability, **never
         )
         self.replayed = self.writes.replay()
 
