@@ -50,6 +50,7 @@ class Level:
         "doubted",
         "doubts",
         "faults",
+        "fetches",
         "hands_down",
         "has_journal",
         "hits",
@@ -77,6 +78,8 @@ class Level:
         store = getattr(cache.tier, "store", None)
         self.has_journal = store is not None and store.mode == "primary"
         self.keeps = store is None or store.mode != "secondary"
+        # What is over comes along where a tier can give it: it may be good enough to be stale.
+        self.fetches = "fetch_list" if hasattr(cache.tier, "fetch_list") else "read"
         self.doubts = Doubts(cache)
         self.doubted = self.doubts.keys
         self.hits = self.misses = self.negatives = self.stale = self.faults = self.written = 0

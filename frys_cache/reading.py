@@ -133,7 +133,7 @@ class Reading(Loading):
             if not trusted:
                 continue
             try:
-                records = await level.ask(face, "fetch_list", [codes[at] for at in trusted])
+                records = await level.ask(face, level.fetches, [codes[at] for at in trusted])
             except TierUnavailable as error:
                 fault = fault or error
                 continue

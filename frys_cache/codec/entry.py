@@ -161,7 +161,7 @@ class Codec:
             code, body = PICKLE, serializer.dumps(value)
         if len(body) > self._max_value_size:
             raise ValueTooLarge(len(body), self._max_value_size)
-        return self._record(0, code, key, version, expires_ms, body)
+        return self._record(0, code, key, version, expires_ms, body, b"")
 
     def pack(self, key: bytes, record: bytes) -> bytes:
         """Return the record of `encode` for one of `encode_plain`; runs no code of the user."""
@@ -175,7 +175,7 @@ class Codec:
         if packed is None:
             return record
         body = PACKED.pack(packed[0], len(body)) + packed[1]
-        return self._record(COMPRESSED, code, key, version, expires_ms, body)
+        return self._record(COMPRESSED, code, key, version, expires_ms, body, b"")
 
     def negative(self, key: bytes, version: int, expires_ms: int) -> bytes:
         """Return the record that says: the source has no value for this key."""
