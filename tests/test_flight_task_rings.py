@@ -1,4 +1,4 @@
-"""Rings of loads over tasks and threads raise; what needs the loop of its own thread loads alone."""
+"""Rings of loads over tasks and threads raise; on the thread of its own loop one loads alone."""
 
 import asyncio
 import functools
