@@ -321,11 +321,13 @@ class FrysCache(_Home[K, V]):
         life: the seconds that the entry has, or None.  version: of a value that was loaded.
         Returns the seconds for which memory may answer for it, or None: as long as it lives.
         """
-        chain = self._chain()
+        below = self._below
+        if type(below) is not CacheManager:
+            below = self._chain()
         if version is None:
-            shown: float | None = run_sync(chain.write(SYNC, self, key, value, life))
+            shown: float | None = run_sync(below.write(SYNC, self, key, value, life))
             return shown
-        run_sync(chain.write_loaded(SYNC, self, key, value, life, version))
+        run_sync(below.write_loaded(SYNC, self, key, value, life, version))
         return None
 
     def _on_remove(self, keys: list[K] | None) -> list[bool] | None:
