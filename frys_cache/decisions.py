@@ -16,7 +16,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from frys_cache.errors import IntegrityError, TierUnavailable, WriteError
+from frys_cache.errors import CacheTimeout, IntegrityError, TierUnavailable, WriteError
 from frys_cache.levels import FAULTS, Level, expiry_of
 from frys_cache.types import DEFAULT, MISSING, Default
 from frys_cache.writing import Writing
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Decisions"]
 
+FOLLOWED: Final = ("add", "replace")
+"""What has a value that is looked after when it has been stored."""
 SAME: Final = object()
 """What a step comes to that leaves all as it was."""
 
@@ -66,6 +68,7 @@ class Decisions(Writing):
     ) -> bool:
         life = memory._life(key, ttl)
         token = memory._token(key)
+        beside = 0 if self._aside is None else self._aside.token(key)
 
         def step(found: Any, _: int) -> tuple[Any, int] | None:
             return (value, self._ends(life)) if (found is not MISSING) == there else None
@@ -73,14 +76,21 @@ class Decisions(Writing):
         which = "replace" if there else "add"
         if await self._change(face, memory, key, which, step) is SAME:
             return False
-        self._follow(memory, key, value, life, cost, token)
+        self._follow(memory, key, value, life, cost, token, beside)
         return True
 
     def _follow(
-        self, memory: _Memory, key: Any, value: Any, life: float | None, cost: float, token: int
+        self,
+        memory: _Memory,
+        key: Any,
+        value: Any,
+        life: float | None,
+        cost: float,
+        token: int,
+        beside: int,
     ) -> None:
         """Have memory take over what was stored below, and look after it."""
-        shown = self._look_after(key, value, life)
+        shown = self._look_after(key, value, life, beside)
         if self._around:
             memory._forget(key)
         elif self._levels or self._writes is not None or self._backend is not None:
@@ -101,20 +111,30 @@ class Decisions(Writing):
         """Add to an int; memory asks below for it when it is read next."""
         if not isinstance(delta, int):
             raise TypeError(f"incr adds an int, not {type(delta).__name__}")
-        life = memory._life(key, DEFAULT)
+        life, token, until = memory._life(key, DEFAULT), memory._token(key), 0
 
         def step(found: Any, ends: int) -> tuple[Any, int]:
+            nonlocal until
+            until = self._ends(life) if found is MISSING else ends
             if found is MISSING:
-                return int(delta), self._ends(life)
+                return int(delta), until
             if not isinstance(found, int):
                 raise TypeError(f"incr adds ints, not {found!r} and {delta!r}")
             return int(found) + int(delta), ends
 
+        has_below = self._levels or self._writes is not None or self._backend is not None
         try:
-            return cast(int, await self._change(face, memory, key, "incr", step))
-        finally:
-            if self._levels or self._writes is not None or self._backend is not None:
+            value = cast(int, await self._change(face, memory, key, "incr", step))
+        except BaseException:
+            if has_below:
                 memory._forget(key)
+            raise
+        if self._levels:
+            memory._forget(key)
+        elif has_below:  # no tier has it, so the next one goes on from memory
+            left = (until - self.wall()) / 1000 if until else None
+            memory._keep(key, value, left, 1.0, token)
+        return value
 
     async def touch(self, face: Any, memory: _Memory, key: Any, ttl: _Ttl) -> bool:
         """Let a key live for another ttl from now on; whether it was somewhere."""
@@ -146,7 +166,9 @@ class Decisions(Writing):
                 return MISSING
             ends = op.expires_ms
         else:
-            for level in self._levels:
+            for level in self._levels_of(code):
+                if level.doubted and code in level.doubts:
+                    continue
                 record = await level.ask(face, "read_one", code)
                 if record is not None and self._is_live(level, record):
                     _, fresh_ms, hard_ms, _ = level.codec.ends(record)
@@ -196,7 +218,7 @@ class Decisions(Writing):
                 f"the {self._levels[-1].name} tier could not decide {which}({key!r}): {error}",
                 {key: error},
             ) from error
-        if changed is not SAME and self._aside is not None:
+        if changed is not SAME and self._aside is not None and which not in FOLLOWED:
             self._aside.forget(key)
         self._tell(memory, key)
         return changed
@@ -216,35 +238,41 @@ class Decisions(Writing):
                 ends = op.expires_ms
             elif self._journals is not None:
                 record, found, ends = await self._found(face, code, self._journals)
+            elif self._levels:
+                _, found, ends = await self._found(face, code, self._levels[-1])
             else:
-                found, ends = memory.peek(key, MISSING), 0
+                found = memory.peek(key, MISSING)
+                ends = 0 if found is MISSING else expiry_of(memory._left(key), self.wall())
             taken = step(found, ends)
             if taken is None:
                 return SAME
             value, ends = taken
             if await writes.change(face, code, key, op, record, value, version, ends):
-                memory._forget(key)
+                if self._levels:
+                    memory._forget(key)
                 return value
 
     async def _change_both(
         self, face: Any, memory: _Memory, key: Any, code: Any, step: _Step, which: str
     ) -> Any:
-        """Decide in the tiers, or in memory, and tell the backend; if that fails, take it back."""
+        """Decide by the lowest tier, or memory, and tell the backend first and then the tiers."""
+        if which == "touch":
+            return await self._change_levels(face, memory, key, code, step, which)
+        found = memory.peek(key, MISSING)
+        ends = 0 if found is MISSING else expiry_of(memory._left(key), self.wall())
         if self._levels:
-            value = await self._change_levels(face, memory, key, code, step, which)
+            if code in self._levels[-1].doubts:
+                raise TierUnavailable("the last write of this key is still to be taken")
+            _, found, ends = await self._found_in_all(face, memory, key, code, which)
+        taken = step(found, ends)
+        if taken is None:
+            return SAME
+        value, ends = taken
+        if value is MISSING:
+            await self._remove_both(face, memory, key, code)
         else:
-            taken = step(memory.peek(key, MISSING), 0)
-            value = SAME if taken is None else taken[0]
-        if value is SAME or which == "touch":
-            return value
-        try:
-            if value is MISSING:
-                await face.call(self._backend.delete, key)
-            else:
-                await face.call(self._backend.store, key, value)
-        except BaseException:
-            await self._distrust(face, memory, [key], [code])
-            raise
+            life = (ends - self.wall()) / 1000 if ends else None
+            await self._write_both(face, memory, code, key, value, life)
         return value
 
     async def _change_levels(
@@ -255,31 +283,44 @@ class Decisions(Writing):
         if code in level.doubts:
             raise TierUnavailable("the last write of this key is still to be taken")
         while True:
-            # The version is from before memory is looked at.  Whoever removes a key removes it
-            # from memory first, so what is removed after that look has a later version.
-            version = self._next()
-            if which == "pop":
-                here = memory._forget(key)  # so that nobody hands down again what was popped
-                life = None
-            else:
-                here, life = memory.peek(key, MISSING), memory._left(key)
-            if here is not MISSING:
-                await self._hand_down(face, code, here, life, version)
-            record, found, ends = await self._found(face, code, level)
+            record, found, ends = await self._found_in_all(face, memory, key, code, which)
             taken = step(found, ends)
             if taken is None:
                 return SAME
             value, ends = taken
             version = self._next()
             new = None if value is MISSING else level.codec.encode(code, value, version, ends)
-            if await level.ask(face, "swap", code, record, new, version, ends):
-                break
-        for upper in self._levels[:-1]:
-            try:
-                await upper.ask(face, "drop", [code], self._next())
-            except FAULTS as error:
-                await self._unwritten(face, memory, [key], [code], upper, error, False)
-        return value
+            with self._change_of([code]):
+                try:
+                    done = await level.ask(face, "swap", code, record, new, version, ends)
+                except (*FAULTS, CacheTimeout):
+                    # It may be done all the same: what is above may be old now.
+                    await self._distrust(face, memory, [key], [code], self._levels[:-1])
+                    raise
+                if not done:
+                    continue
+                for upper in self._levels[:-1]:
+                    try:
+                        await upper.ask(face, "drop", [code], self._next())
+                    except FAULTS as error:
+                        await self._unwritten(face, memory, [key], [code], upper, error, False)
+            return value
+
+    async def _found_in_all(
+        self, face: Any, memory: _Memory, key: Any, code: Any, which: str
+    ) -> tuple[bytes | None, Any, int]:
+        """Return what the lowest tier has, after handing down to it what memory alone has."""
+        # The version is from before memory is looked at.  Whoever removes a key removes it
+        # from memory first, so what is removed after that look has a later version.
+        version = self._next()
+        if which == "pop":
+            here = memory._forget(key)  # so that nobody hands down again what was popped
+            life = None
+        else:
+            here, life = memory.peek(key, MISSING), memory._left(key)
+        if here is not MISSING:
+            await self._hand_down(face, code, here, life, version)
+        return await self._found(face, code, self._levels[-1])
 
     def _change_memory(self, memory: _Memory, key: Any, step: _Step) -> Any:
         """Decide in memory, which is all there is."""

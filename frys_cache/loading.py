@@ -18,7 +18,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from frys_cache.aside import Kept
-from frys_cache.errors import Backpressure, CacheError, CacheTimeout, ValueTooLarge
+from frys_cache.errors import (
+    Backpressure,
+    CacheError,
+    CacheTimeout,
+    DeadlockError,
+    ValueTooLarge,
+)
 from frys_cache.flight import ABANDONED, ALONE
 from frys_cache.levels import expiry_of
 from frys_cache.types import DEFAULT, MISSING, EvictionCause
@@ -28,6 +34,8 @@ if TYPE_CHECKING:
 
     from frys_cache.aside import Aside
     from frys_cache.backfill import Backfill
+    from frys_cache.changing import Changing
+    from frys_cache.flight import Flights
     from frys_cache.freshness import Freshness
     from frys_cache.health import Events
     from frys_cache.held import Held
@@ -62,6 +70,8 @@ class Loading:
     IGNORED: Final = (CacheError,)
 
     _levels: list[Level]
+    _turns: Flights
+    _changing: Changing
     _source: Source | None
     _order: Order
     _writes: WriteBack | None
@@ -225,10 +235,29 @@ class Loading:
             self.load_failures += 1
             raise
         self.loads += 1
+        took = time.monotonic() - began
+        await self._until_written(face, code)
         await self._keep_loaded(
-            face, memory, key, code, value, order, version, token, beside, time.monotonic() - began
+            face, memory, key, code, value, order, version, token, beside, took
         )
         return value
+
+    async def _until_written(self, face: Any, code: Any) -> None:
+        """Wait for a write of a key whose value the source may have given already.
+
+        Else the next reader might find the one before it in a tier.
+        """
+        if self._backend is None or not self._changing.codes or code not in self._changing.codes:
+            return
+        flight, leads = self._turns.board(code)
+        try:
+            if leads:
+                flight.abandon()
+            else:
+                with suppress(DeadlockError):  # the write waits for this load
+                    await face.wait(flight)
+        finally:
+            del flight
 
     async def _keep_loaded(
         self,
@@ -253,6 +282,8 @@ class Loading:
                     await self._write_loaded(face, code, MISSING, version, life, 0, took)
             return
         await self._write_loaded(face, code, value, version, life, order.stale_for, took)
+        if self._changing.codes and code in self._changing.codes:
+            return
         if life is not None and self._aside is not None:
             refresh = self._freshness.refresh_after(life, took) if order.takes_key else None
             if refresh is not None or order.stale_for:
@@ -291,7 +322,7 @@ class Loading:
                 self.unwritten += 1
             else:
                 if level.doubted:
-                    level.doubts.discard([code])
+                    level.doubts.discard([code], version)
 
     def _record(
         self,
@@ -389,6 +420,7 @@ class Loading:
             self.loads += 1
             for at, flight in led.items():
                 value = found.get(keys[at], MISSING)
+                await self._until_written(face, codes[at])
                 await self._keep_loaded(
                     face, memory, keys[at], codes[at], value, self._order, version, tokens[at],
                     beside[at], took,

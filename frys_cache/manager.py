@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 from frys_cache.aside import Aside
 from frys_cache.backfill import Backfill
 from frys_cache.breaker import Breaker
+from frys_cache.changing import Changing
 from frys_cache.consistency import (
     ConsistencyManager,
     ConsistencyStrategy,
@@ -31,7 +32,6 @@ from frys_cache.consistency import (
 )
 from frys_cache.decisions import Decisions
 from frys_cache.errors import CacheClosed, CacheTimeout, ConfigurationError
-from frys_cache.flight import Flights
 from frys_cache.freshness import Freshness, check_seconds
 from frys_cache.health import CacheEvent, Events, TierHealth
 from frys_cache.held import Held
@@ -140,7 +140,6 @@ class CacheManager(Decisions):
         self._around = strategy is ConsistencyStrategy.WRITE_AROUND
         self._events = Events()
         self._workers = Workers()
-        self._turns = Flights()
         self._held = Held()
         self._begun: dict[int, int] = {}
         self._steady = time.monotonic
@@ -164,6 +163,7 @@ class CacheManager(Decisions):
         versions = next((c.tier.versions for c in tiers if hasattr(c.tier, "versions")), None)
         self._next = (versions or Versions()).next
         self._siblings = siblings_over(self._levels[0].cache) if self._levels else Siblings()
+        self._turns, self._changing = self._siblings.turns, self._siblings.changing
         self._code = self._levels[0].codec.key if self._levels else _same
         self._aside: Aside | None = None
         if self._source is not None or self._freshness.stale_for:
@@ -348,6 +348,7 @@ class CacheManager(Decisions):
         code = self._code(key)
         life = self._freshness.jittered(memory._life(key, ttl))
         token = self._begun.get(version)
+        beside = 0 if self._aside is None else self._aside.token(key)
         if token is None or token != memory._token(key):
             return
         if self._writes is not None and self._writes.find(code) is not None:
@@ -356,13 +357,14 @@ class CacheManager(Decisions):
             (level, *self._record(level, code, value, version, level.life(life), self.wall()))
             for level in reversed(self._levels)
         ]
-        for level, record, ends in plan:
-            try:
-                if not await level.ask(face, "put_one", code, record, version, ends):
-                    return
-            except FAULTS:
-                self.unwritten += 1
-        self._follow(memory, key, value, life, cost, token)
+        with self._change_of([code]):
+            for level, record, ends in plan:
+                try:
+                    if not await level.ask(face, "put_one", code, record, version, ends):
+                        return
+                except FAULTS:
+                    self.unwritten += 1
+        self._follow(memory, key, value, life, cost, token, beside)
         self._tell(memory, key)
 
     def version(self) -> int:
@@ -481,6 +483,7 @@ class CacheManager(Decisions):
         self._levels = [level for level in self._levels if not hasattr(level.cache, "alone")]
         self._workers = Workers()
         self._backfill = Backfill(self._levels, self._workers.submit)
+        self._changing = Changing()  # what the others were at nobody will end
         if self._writes is not None and self._journals is not None:
             # Nothing can be put in the journal here, so the backend is written to at once.
             self._writes = self._journals = None

@@ -11,7 +11,7 @@ between would bring the old value up again.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,27 +24,32 @@ from frys_cache.errors import (
     WriteError,
     WriteUnknown,
 )
-from frys_cache.flight import ALONE, Flights
+from frys_cache.flight import ALONE
 from frys_cache.levels import FAULTS, Level
 from frys_cache.reading import Reading
 from frys_cache.tiers.base import after
 from frys_cache.types import MISSING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
 
+    from frys_cache.flight import Flight
     from frys_cache.siblings import Siblings
 
 __all__ = ["Removing"]
 
+AT_ONCE: Final = nullcontext()
 UNSTORABLE: Final = (KeyNotStable, KeyTooLarge)
 """What a key raises that cannot be below."""
+
+
+def _place(code: Any) -> tuple[int, bytes]:
+    return (0, code) if isinstance(code, bytes) else (hash(code), b"")
 
 
 class Removing(Reading):
     """The part of a `CacheManager` that removes, and that copes with what fails."""
 
-    _turns: Flights
     _siblings: Siblings
 
     # ---- remove ----------------------------------------------------------------------------------
@@ -72,7 +77,8 @@ class Removing(Reading):
                 work = partial(self._remove_both, face, memory, key, code)
                 there[at] = await self._in_turn(face, code, work)
         else:
-            there = await self._drop(face, memory, told, codes, False)
+            with self._change_of(codes):
+                there = await self._drop(face, memory, told, codes, False)
         for place, was in zip(places, there, strict=True):
             removed[place] |= was
         for key in keys:
@@ -97,7 +103,7 @@ class Removing(Reading):
 
     async def _is_below(self, face: Any, code: Any) -> bool:
         """Tell whether a tier has a value for a key that is alive."""
-        for level in self._levels:
+        for level in self._levels_of(code):
             if level.doubted and code in level.doubts:
                 continue
             try:
@@ -119,12 +125,13 @@ class Removing(Reading):
         return not ends or ends > self.wall()
 
     async def _remove_both(self, face: Any, memory: Any, key: Any, code: Any) -> bool:
-        try:
-            await face.call(self._backend.delete, key)
-        except BaseException:
-            await self._distrust(face, memory, [key], [code])
-            raise
-        return (await self._drop(face, memory, [key], [code], True))[0]
+        with self._change_of([code]):
+            try:
+                await face.call(self._backend.delete, key)
+            except BaseException:
+                await self._distrust(face, memory, [key], [code])
+                raise
+            return (await self._drop(face, memory, [key], [code], True))[0]
 
     async def _drop(
         self, face: Any, memory: Any, keys: list[Any], codes: list[Any], told: bool
@@ -135,29 +142,36 @@ class Removing(Reading):
             if level.hands_down:
                 for code in codes:
                     self._held.forget(code)
+            version = self._next()
             try:
                 # Without a version at the lowest: a removal takes whatever is there at its turn.
-                version = () if at == 0 else (self._next(),)
-                gone = await level.ask(face, "drop", codes, *version)
+                gone = await level.ask(face, "drop", codes, *((version,) if at else ()))
             except (*FAULTS, CacheTimeout) as error:
                 await self._unwritten(face, memory, keys, codes, level, error, at == 0 and not told)
             else:
                 there = [was or now for was, now in zip(there, gone, strict=True)]
                 if level.doubted:
-                    level.doubts.discard(codes)
+                    level.doubts.discard(codes, version)
         return there
 
-    async def _distrust(self, face: Any, memory: Any, keys: list[Any], codes: list[Any]) -> None:
-        """Forget keys whose value in the backend is not known any more."""
+    async def _distrust(
+        self,
+        face: Any,
+        memory: Any,
+        keys: list[Any],
+        codes: list[Any],
+        levels: list[Level] | None = None,
+    ) -> None:
+        """Forget keys whose value below these levels, or all, is not known any more."""
         for key in keys:
             memory._forget(key)
             if self._aside is not None:
                 self._aside.forget(key)
-        for level in self._levels:
+        for level in self._levels if levels is None else levels:
             try:
                 await level.ask(face, "drop", codes)
             except (*FAULTS, CacheTimeout):
-                level.doubts.add(codes)
+                level.doubts.add(codes, self._next())
 
     async def clear(self, face: Any, memory: Any) -> None:
         """Remove all keys of the namespace from every level; `WriteError` where that fails.
@@ -191,6 +205,36 @@ class Removing(Reading):
                 raise WriteError(f"the {level.name} tier could not {what}: {error}") from error
 
     # ---- what both need --------------------------------------------------------------------------
+
+    def _change_of(self, codes: list[Any]) -> AbstractContextManager[None]:
+        """Return what notes that keys are being changed, where that takes more than one step."""
+        if self._levels and (self._backend is not None or len(self._levels) > 1):
+            return self._changing.of(codes)
+        return AT_ONCE
+
+    def _levels_of(self, code: Any) -> list[Level]:
+        """Return the levels where a key may be read now."""
+        return self._levels[-1:] if code in self._changing.codes else self._levels
+
+    async def _in_turns(
+        self, face: Any, codes: Iterable[Any], work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Do this work when no other of any of these keys is under way."""
+        led: list[Flight] = []
+        try:
+            # In the same order for all, so that no two wait for each other.
+            for code in sorted(codes, key=_place):
+                while True:
+                    flight, leads = self._turns.board(code)
+                    if leads:
+                        led.append(flight)
+                        break
+                    if await face.wait(flight) is ALONE:
+                        break
+            await work()
+        finally:
+            for flight in led:
+                flight.abandon()
 
     async def _in_turn(
         self, face: Any, code: Any, work: Callable[[], Coroutine[Any, Any, Any]]
@@ -234,15 +278,14 @@ class Removing(Reading):
         vital: bool,
     ) -> None:
         """Doubt what a level has of these keys from now on, or forget them above it and raise."""
-        if not (vital and self._strict) and level.doubts.add(codes):
+        if not (vital and self._strict) and level.doubts.add(codes, self._next()):
             level.doubts.settle()  # where only the reserve is touched, removing is still possible
             return
         for key in keys:
             memory._forget(key)
-        for upper in self._levels:
-            if upper is not level:
-                with suppress(*FAULTS, CacheTimeout):
-                    await upper.ask(face, "drop", codes)
+        await self._distrust(
+            face, memory, [], codes, [upper for upper in self._levels if upper is not level]
+        )
         shown = repr(keys[0]) if len(keys) == 1 else f"{len(keys)} keys"
         kind = WriteUnknown if isinstance(error, CacheTimeout) else WriteError
         raise kind(

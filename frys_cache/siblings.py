@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
+from frys_cache.changing import Changing
 from frys_cache.errors import ConfigurationError
+from frys_cache.flight import Flights
 
 if TYPE_CHECKING:
     from frys_cache._core import MemoryCache
@@ -29,12 +31,15 @@ class Siblings:
     operation of a dict.
     """
 
-    __slots__ = ("__weakref__", "_refs", "writes")
+    __slots__ = ("__weakref__", "_refs", "changing", "turns", "writes")
 
     def __init__(self) -> None:
         self._refs: dict[int, ref[MemoryCache[Any, Any]]] = {}
         self.writes: Any = None
         """The writes that wait, where one cache has all these entries for itself."""
+        self.turns = Flights()
+        """The turns in which a key is written to a backend and these entries."""
+        self.changing = Changing()
 
     def claim(self) -> None:
         """Raise `ConfigurationError` unless there is no other memory."""

@@ -44,6 +44,7 @@ DISK = STORE | STEPS | {"tiers/disk"}
 PARTS = {"config", "decisions", "doubts", "held", "siblings", "warming"}
 CHAIN = {
     "_core",
+    "changing",
     "flight",
     "flight_ring",
     "breaker",
@@ -83,6 +84,7 @@ MAY_IMPORT = {
     "tiers/persistent": DISK | {"tiers/bound", "tiers/changes", "tiers/shared", "tiers/whole"},
     "tiers/distributed": TIERS,
     "tiers/coherence": TIERS,
+    "changing": LOWEST,
     "workers": LOWEST,
     "freshness": LOWEST,
     "aside": LOWEST | {"_core", "freshness"},
