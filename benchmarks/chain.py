@@ -40,12 +40,14 @@ def say(what, bound, values, unit, promised=True):
         FAILED.append(what)
 
 
-def per_call(act, keys):
-    """Return the microseconds that a call takes, in the mean over these keys."""
+def per_call(act, *arguments):
+    """Return the microseconds that a call takes, in the mean over these arguments."""
+    keys = arguments[0]
+    calls = list(zip(*arguments, strict=False))
     gc.disable()
     began = time.perf_counter_ns()
-    for key in keys:
-        act(key)
+    for call in calls:
+        act(*call)
     took = time.perf_counter_ns() - began
     gc.enable()
     return took / len(keys) / 1000
@@ -155,10 +157,8 @@ def write_back(folder, rounds, values):
         names = [b"key:%d" % n for n in range(number, number + 400)]
         texts = [f"key:{n}" for n in range(number, number + 400)]
         number += 400
-        pick = iter(values * 2)
-        plain = per_call(lambda key: raw.put_data(key, next(pick)), names)
-        pick = iter(values * 2)
-        ours = per_call(lambda key: cache.__setitem__(key, next(pick)), texts)
+        plain = per_call(raw.put_data, names, values)
+        ours = per_call(cache.__setitem__, texts, values)
         ratios.append(ours / plain)
         times.append(ours)
     say("write-back put (process) against a raw rocksdict put", 2.0, ratios, "x")

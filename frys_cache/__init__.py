@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from frys_cache.codec.pickles import Pickle
     from frys_cache.codec.registry import register_type
     from frys_cache.tiers.persistent import DiskStats, PersistentCache
-    from frys_cache.writeback import DeadLetter, FlushReport
+    from frys_cache.writeback.writeback import DeadLetter, FlushReport
 
 __all__ = [
     "DEFAULT",
@@ -106,9 +106,9 @@ __all__ = [
 
 # What is used below memory only is imported when it is first asked for.
 _LATER = {
-    "DeadLetter": "frys_cache.writeback",
+    "DeadLetter": "frys_cache.writeback.writeback",
     "DiskStats": "frys_cache.tiers.persistent",
-    "FlushReport": "frys_cache.writeback",
+    "FlushReport": "frys_cache.writeback.writeback",
     "PersistentCache": "frys_cache.tiers.persistent",
     "Pickle": "frys_cache.codec.pickles",
     "register_type": "frys_cache.codec.registry",

@@ -1,3 +1,5 @@
+# The whole extension for type checkers; long because the extension is one module.
+
 from collections.abc import (
     Callable,
     Hashable,
@@ -305,6 +307,8 @@ class MemoryCache(MutableMapping[_K, _V]):
     def _below(self, below: Any) -> None: ...
     def _check(self) -> None: ...
     def _fail_allocation_after(self, count: SupportsIndex) -> None: ...
+
+def report(error: BaseException, who: object) -> None: ...
 
 @final
 class Recording:

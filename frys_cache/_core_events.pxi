@@ -96,6 +96,22 @@ cdef void heard(MemoryCache self, PyObject *who, PyObject *result) noexcept:
     Py_XDECREF(result)
 
 
+cdef extern from "Python.h":
+    void PyErr_SetObject(object kind, object value)
+
+
+def report(error not None, who):
+    """Hand an exception that has no caller to `sys.unraisablehook`; who: an object to be named."""
+    if not isinstance(error, BaseException):
+        raise TypeError(f"report takes an exception, not {type(error).__name__}")
+    tell_unraisable(error, who)
+
+
+cdef void tell_unraisable(object error, object who) noexcept:
+    PyErr_SetObject(type(error), error)
+    PyErr_WriteUnraisable(who)
+
+
 cdef int begin_reading(MemoryCache self) except -1:
     fc_turn_prune(self.c)
     return fc_read_begin(self.c)

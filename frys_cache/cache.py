@@ -36,7 +36,7 @@ from frys_cache.types import CacheStats, EvictionCause, Policy
 
 if TYPE_CHECKING:
     from frys_cache.tiers.persistent import PersistentCache
-    from frys_cache.writeback import FlushReport
+    from frys_cache.writeback.writeback import FlushReport
 
 __all__ = ["FrysCache"]
 
@@ -79,9 +79,21 @@ class FrysCache(_Home[K, V]):
     where that is `TierUnavailable` and `WriteError`.  name: what the cache is called where it is
     reported.
 
-    Raises `ConfigurationError` for what cannot be, and what opening the tier raises.  Storing
-    raises `KeyNotStable`, `KeyTooLarge`, `SerializationError`, `ValueTooLarge` for what cannot be
-    below, and then nothing has changed anywhere.  Safe from any thread and task.
+    loader, loader_many: callables that give the value of a key, or a mapping for a list of keys,
+    where no level has it; `MISSING` for none.  backend: a `Backend`, which loads and is written to.
+    consistency: a strategy, its name, or a `ConsistencyManager`: who is written to, and when.  A
+    key is loaded once, however many threads ask.  negative_ttl: seconds for which it is remembered
+    that the source has nothing, by default a tenth of the ttl and at most 30; 0: not at all.
+    stale_ttl: seconds after its expiry in which a value is still given while it is loaded anew
+    behind; soft_timeout: for which to wait for that first.  loader_timeout: seconds after which who
+    waits for a load gets `CacheTimeout`; lock_timeout: after which who waits for another's load
+    loads alone.  refresh_ahead: the fraction of a ttl after which what is asked for is loaded anew,
+    or "xfetch".  jitter: the fraction by which each ttl varies.  All seconds may be timedeltas.
+
+    Raises `ConfigurationError` for what cannot be, and what opening the tier raises.  What a loader
+    or a backend raises passes unchanged.  Storing raises `KeyNotStable`, `KeyTooLarge`,
+    `SerializationError`, `ValueTooLarge` for what cannot be below, and then nothing has changed
+    anywhere; `WriteError` and `Backpressure`.  Safe from any thread and task.
 
     >>> cache = FrysCache(2)
     >>> cache.update(a=1, b=2, c=3)
@@ -303,16 +315,24 @@ class FrysCache(_Home[K, V]):
         found: list[Any] = run_sync(self._chain().read_many(SYNC, self, keys))
         return found
 
-    def _on_write(self, key: K, value: V, life: float | None, version: int | None) -> float | None:
+    def _on_write(self, key: K, value: V, life: float | None, version: int | None) -> Any:
         """Write below memory, before memory changes; what it raises leaves memory as it was.
 
         life: the seconds that the entry has, or None.  version: of a value that was loaded.
-        Returns the seconds for which memory may answer for it, or None: as long as it lives.
+        Returns the seconds for which memory may answer for it, or None: as long as it lives; or
+        these and what is to be called when memory has changed.
         """
         chain = self._chain()
         if version is None:
-            shown: float | None = run_sync(chain.write(SYNC, self, key, value, life))
-            return shown
+            if not chain.takes_steps:
+                return run_sync(chain.write(SYNC, self, key, value, life))
+            change = chain.change_of(self, [key])
+            change.begin()
+            try:
+                return run_sync(chain.write(SYNC, self, key, value, life)), change.end
+            except BaseException:
+                change.end()
+                raise
         run_sync(chain.write_loaded(SYNC, self, key, value, life, version))
         return None
 

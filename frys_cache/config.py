@@ -17,9 +17,9 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, Literal
 
+from frys_cache.chain.freshness import check_jitter, check_refresh_ahead, check_seconds
 from frys_cache.consistency import ConsistencyManager, ConsistencyStrategy, consistency_of
 from frys_cache.errors import ConfigurationError
-from frys_cache.freshness import check_jitter, check_refresh_ahead, check_seconds
 from frys_cache.types import EvictionCause, Policy
 
 __all__ = ["CacheConfig"]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkab
 from frys_cache.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from frys_cache.writeback import DeadLetter, WriteBack
+    from frys_cache.writeback.writeback import DeadLetter, WriteBack
 
 __all__ = ["Backend", "ConsistencyManager", "ConsistencyStrategy", "is_async"]
 

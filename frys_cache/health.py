@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from frys_cache._core import report
+
 __all__ = ["CacheEvent", "Events", "Listener", "TierHealth"]
 
 
@@ -87,27 +89,6 @@ class _Subscription:
         self.listener = listener
 
 
-class _Unraisable:
-    """Hand an exception to `sys.unraisablehook`, by dying at once.
-
-    Only the interpreter itself can make what its own hook takes.
-    """
-
-    __slots__ = ("_error",)
-
-    def __init__(self, error: BaseException) -> None:
-        self._error: BaseException | None = error
-
-    def __del__(self) -> None:
-        error, self._error = self._error, None
-        try:
-            if error is not None:
-                raise error
-        finally:
-            # The traceback of what is raised holds this frame.
-            del error
-
-
 class Events:
     """Tell listeners what happens, in the order in which they subscribed.
 
@@ -163,4 +144,4 @@ class Events:
                 one.listener(event)
             except Exception as error:  # noqa: BLE001 - it must not reach who was at work here
                 self.errors += 1
-                _Unraisable(error)
+                report(error, one.listener)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -19,36 +18,36 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
-from frys_cache.aside import Aside
-from frys_cache.backfill import Backfill
 from frys_cache.breaker import Breaker
-from frys_cache.changing import Changing
+from frys_cache.chain.aside import Aside
+from frys_cache.chain.backfill import Backfill
+from frys_cache.chain.changing import Changing
+from frys_cache.chain.freshness import Freshness, check_seconds
+from frys_cache.chain.held import Held
+from frys_cache.chain.levels import FAULTS, Level
+from frys_cache.chain.loading import Order
+from frys_cache.chain.sending import Sending, loop_of
+from frys_cache.chain.siblings import Siblings, siblings_over
+from frys_cache.chain.source import source_of
+from frys_cache.chain.turns import Turns
+from frys_cache.chain.warming import warm
+from frys_cache.chain.workers import Workers
 from frys_cache.consistency import (
     ConsistencyManager,
     ConsistencyStrategy,
-    async_methods,
     check_backend,
     consistency_of,
 )
-from frys_cache.decisions import Decisions
 from frys_cache.errors import CacheClosed, CacheTimeout, ConfigurationError
-from frys_cache.freshness import Freshness, check_seconds
 from frys_cache.health import CacheEvent, Events, TierHealth
-from frys_cache.held import Held
-from frys_cache.levels import FAULTS, Level
-from frys_cache.loading import Order
-from frys_cache.siblings import Siblings, siblings_over
-from frys_cache.source import source_of
 from frys_cache.tiers.face import SYNC, run_sync
 from frys_cache.tiers.versions import Versions, WallClock
 from frys_cache.types import DEFAULT, EvictionCause, TierStats
-from frys_cache.warming import warm
-from frys_cache.workers import Workers
 
 if TYPE_CHECKING:
     from frys_cache._core import MemoryCache
     from frys_cache.config import CacheConfig
-    from frys_cache.writeback import FlushReport, WriteBack
+    from frys_cache.writeback.writeback import FlushReport, WriteBack
 
     _Memory: TypeAlias = MemoryCache[Any, Any]
     _Ttl: TypeAlias = Any
@@ -60,7 +59,7 @@ CLOSING: Final = 10.0
 """Seconds that closing waits for writes that are still to be sent."""
 
 
-class CacheManager(Decisions):
+class CacheManager(Sending):
     """Coordinate the tiers below the memory of one cache, and the source of its data.
 
     `FrysCache` makes it.  tiers: the levels below memory, the fastest first, any number of them.
@@ -134,7 +133,7 @@ class CacheManager(Decisions):
             self._freshness.stale_for,
             seconds_or_none("loader_timeout", loader_timeout),
         )
-        self._loop = _loop_of(self._backend)
+        self._loop = loop_of(self._backend)
         self._owned = owned
         self._strict = mode == "strict"
         self._around = strategy is ConsistencyStrategy.WRITE_AROUND
@@ -156,7 +155,6 @@ class CacheManager(Decisions):
             for cache in tiers
             if not getattr(cache, "alone", False)
         ]
-        self._backfill = Backfill(self._levels, self._workers.submit)
         self.wall = (
             next((c.tier.wall for c in tiers if hasattr(c.tier, "wall")), None) or WallClock()
         )
@@ -165,6 +163,7 @@ class CacheManager(Decisions):
         self._siblings = siblings_over(self._levels[0].cache) if self._levels else Siblings()
         self._turns, self._changing = self._siblings.turns, self._siblings.changing
         self._code = self._levels[0].codec.key if self._levels else _same
+        self._backfill = Backfill(self._levels, self._workers.submit, self.wall)
         self._aside: Aside | None = None
         if self._source is not None or self._freshness.stale_for:
             self._aside = self._new_aside()
@@ -176,6 +175,7 @@ class CacheManager(Decisions):
             self._begin_write_back(config)
         else:
             self._look_at_journals()
+        self._count_steps()
         self.negatives = self.early = self.waiting_hits = self.stale_served = 0
         self.loads = self.load_failures = self.alone_loads = 0
         self.unwritten = 0
@@ -357,15 +357,17 @@ class CacheManager(Decisions):
             (level, *self._record(level, code, value, version, level.life(life), self.wall()))
             for level in reversed(self._levels)
         ]
-        with self._change_of([code]):
-            for level, record, ends in plan:
+        with self._change_of(memory, [key]):
+            for at, (level, record, ends) in enumerate(plan):
                 try:
                     if not await level.ask(face, "put_one", code, record, version, ends):
                         return
-                except FAULTS:
-                    self.unwritten += 1
-        self._follow(memory, key, value, life, cost, token, beside)
-        self._tell(memory, key)
+                except (*FAULTS, CacheTimeout) as error:
+                    await self._unwritten(face, memory, [key], [code], level, error, at == 0)
+                else:
+                    level.doubts.discard([code], version)
+            self._follow(memory, key, value, life, cost, token, beside)
+            self._tell(memory, key)
 
     def version(self) -> int:
         """Return the version that a value has whose loading begins now."""
@@ -380,113 +382,17 @@ class CacheManager(Decisions):
     def _breaker_changed(self, breaker: Breaker, _before: str, after: str) -> None:
         self._events.tell(f"breaker-{after}", breaker.name)
 
-    def _begin_write_back(self, config: CacheConfig | None) -> None:
-        """Open the journal, and bring back what it has before anything is read."""
-        rules = self.consistency
-        self._journals = next((one for one in self._levels if one.has_journal), None)
-        if self._journals is None and rules.durability != "memory":
-            raise ConfigurationError(
-                f"WRITE_BACK with durability={rules.durability!r} keeps its journal on disk: pass "
-                'persistent= too, or durability="memory", where a crash loses the last second'
-            )
-        if self._backend is None and not self._levels:
-            raise ConfigurationError(
-                "WRITE_BACK needs somewhere to write: a backend or persistent="
-            )
-        if any(level.hands_down for level in self._levels):
-            raise ConfigurationError("WRITE_BACK and admission='on-evict' exclude each other")
-        if rules._write_back is not None:
-            raise ConfigurationError("a ConsistencyManager with WRITE_BACK is for one cache")
-        self._siblings.claim()
-        # Here, for it is half of what a cache imports.
-        from frys_cache.codec.entry import Codec
-        from frys_cache.writeback import WriteBack
-
-        journals = self._journals
-        if journals is None:
-            # Bytes, so that no foreign code compares keys while the writes that wait are locked.
-            self._code = Codec(namespace="default" if config is None else config.namespace).key
-        self._writes = WriteBack(
-            codec=None if journals is None else journals.codec,
-            tier=None if journals is None else journals.cache.tier,
-            send=self._send if self._backend is not None or self._below_journal() else None,
-            durability=rules.durability,
-            max_dirty_entries=rules.max_dirty_entries,
-            max_dirty_bytes=rules.max_dirty_bytes,
-            max_delay=rules.max_delay,
-            max_batch=rules.max_batch,
-            put_timeout=rules.put_timeout,
-            max_attempts=rules.max_attempts,
-            on_dead_letter=rules.on_dead_letter,
-            on_event=lambda kind, detail: self._events.tell(kind, **detail),
-        )
-        self._siblings.writes = rules._write_back = self._writes
-        self._writes.replay()
-        if self._writes.unknown:
-            warnings.warn(
-                "the process that had this cache before ended with writes that were in its memory "
-                "alone; which, nobody knows",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-
-    def _below_journal(self) -> list[Level]:
-        """Return the levels that a write reaches after the journal, the lowest first."""
-        if self._journals is None:
-            return list(reversed(self._levels))
-        return list(reversed(self._levels[self._levels.index(self._journals) + 1 :]))
-
-    def _send(self, puts: list[Any], deletes: list[Any]) -> None:
-        """Bring a batch to the backend and the tiers below the journal, on the flusher's thread."""
-        writes = self._writes
-        assert writes is not None
-        if self._backend is not None:
-            values = {op.key: writes.value_of(op) for op in puts}
-            keys = [op.key for op in deletes]
-            sending = _send_to(self._backend, values, keys, self._loop is not None)
-            if self._loop is None:
-                run_sync(sending)
-            else:
-                _on_loop(self._loop, sending)
-        for level in self._below_journal():
-            if puts:
-                records = [
-                    (
-                        op.code,
-                        level.codec.encode(op.code, writes.value_of(op), op.version, op.expires_ms),
-                    )
-                    for op in puts
-                ]
-                run_sync(level.ask(SYNC, "write", records))
-            for op in deletes:
-                run_sync(level.ask(SYNC, "drop", [op.code], op.version))
-
-    def _look_at_journals(self) -> None:
-        """Warn of writes in a journal that nobody brings further, and keep apart from others."""
-        if self._siblings.writes is not None:
-            raise ConfigurationError(
-                "another cache of this process has these entries with a WRITE_BACK: give this one "
-                "another namespace"
-            )
-        for level in self._levels:
-            waiting = level.journal_size() if level.has_journal else 0
-            if waiting:
-                warnings.warn(
-                    f"{waiting} writes wait in the journal of {level.cache!r}: open it once with "
-                    "WRITE_BACK and the backend that they are for",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-
     def _leave_parent(self) -> None:
         """In a forked child: do without what only the parent can use."""
         self._levels = [level for level in self._levels if not hasattr(level.cache, "alone")]
         self._workers = Workers()
-        self._backfill = Backfill(self._levels, self._workers.submit)
-        self._changing = Changing()  # what the others were at nobody will end
+        self._backfill = Backfill(self._levels, self._workers.submit, self.wall)
+        # What the other threads of the parent were at nobody ends here.
+        self._turns, self._changing = Turns(), Changing()
         if self._writes is not None and self._journals is not None:
             # Nothing can be put in the journal here, so the backend is written to at once.
             self._writes = self._journals = None
+        self._count_steps()
 
 
 BEGUN: Final = 10_000
@@ -517,63 +423,6 @@ def _backend_of(consistency: ConsistencyManager, backend: Any) -> Any:
             "backend: pass loader= to have it read, or choose WRITE_THROUGH"
         )
     return backend
-
-
-def _loop_of(backend: Any) -> Any:
-    """Return the event loop that runs an async backend: the one that is running now."""
-    if backend is None or not async_methods(backend):
-        return None
-    import asyncio
-
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        raise ConfigurationError(
-            f"{type(backend).__name__} is async, and no event loop is running: a cache of threads "
-            "needs a backend of plain functions; make this one inside of a coroutine"
-        ) from None
-
-
-async def _send_to(backend: Any, values: Mapping[Any, Any], keys: list[Any], waits: bool) -> None:
-    """Store values and remove keys in a backend, plain or async."""
-
-    async def call(method: Any, *arguments: Any) -> None:
-        answer = method(*arguments)
-        if waits and hasattr(answer, "__await__"):
-            await answer
-
-    if values and hasattr(backend, "store_many"):
-        await call(backend.store_many, values)
-    else:
-        for key, value in values.items():
-            await call(backend.store, key, value)
-    if keys and hasattr(backend, "delete_many"):
-        await call(backend.delete_many, keys)
-    else:
-        for key in keys:
-            await call(backend.delete, key)
-
-
-def _on_loop(loop: Any, coro: Any) -> None:
-    """Run a coroutine as a task of an event loop, from another thread, to its end."""
-    import asyncio
-
-    try:
-        future = asyncio.run_coroutine_threadsafe(coro, loop)
-    except RuntimeError:
-        coro.close()
-        raise
-    while True:
-        try:
-            future.result(1.0)
-            return
-        except TimeoutError:
-            if future.done():
-                future.result()
-                return
-            if loop.is_closed():
-                future.cancel()
-                raise CacheTimeout("the event loop of the backend has been closed") from None
 
 
 # Not a WeakSet: that cannot be listed while another thread adds to it.

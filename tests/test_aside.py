@@ -9,8 +9,8 @@ from hostile import SameHash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frys_cache.aside import Aside
-from frys_cache.freshness import Freshness
+from frys_cache.chain.aside import Aside
+from frys_cache.chain.freshness import Freshness
 from frys_cache.testing import FakeClock
 from frys_cache.types import MISSING
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frys_cache.errors import ConfigurationError
-from frys_cache.freshness import (
+from frys_cache.chain.freshness import (
     Freshness,
     check_jitter,
     check_refresh_ahead,
     check_seconds,
 )
+from frys_cache.errors import ConfigurationError
 
 LIVES = st.floats(1e-3, 1e9)
 

@@ -40,20 +40,9 @@ STEPS = {
     )
 }
 DISK = STORE | STEPS | {"tiers/disk"}
-# What the manager is made of, beside the tiers.
-PARTS = {"config", "decisions", "doubts", "held", "siblings", "warming"}
-CHAIN = {
-    "_core",
-    "changing",
-    "flight",
-    "flight_ring",
-    "breaker",
-    "health",
-    "consistency",
-    "journal",
-    "tiers/",
-    *CODEC,
-}
+# What stands beside the tiers, and what the manager is made of.
+BESIDE = {"_core", "flight", "flight_ring", "breaker", "health", "consistency", "tiers/", *CODEC}
+CHAIN = BESIDE | {"chain/", "writeback/"}
 SIDE = {"policies", "invalidation", "preload", "stats"}
 MODELS = {"_queue_models", "_reference_views", "_tinylfu_model"}
 FOR_TESTS = {"_tier_contract", "_faulty_tier", "_history"}
@@ -66,7 +55,8 @@ MAY_IMPORT = {
     "codec/": LOWEST | {"_core"},
     "tiers/__init__": LOWEST | {"tiers/"},
     "tiers/base": LOWEST,
-    "tiers/face": LOWEST | {"flight", "flight_ring"},
+    "tiers/waking": LOWEST,
+    "tiers/face": LOWEST | {"flight", "flight_ring", "tiers/waking"},
     "tiers/handle": LOWEST,
     "tiers/rocks": LOWEST | {"tiers/base", "tiers/handle"},
     "tiers/reserve": LOWEST,
@@ -74,31 +64,31 @@ MAY_IMPORT = {
     "tiers/opening": DATABASE | {"tiers/sentinel"},
     "tiers/store": STORE,
     **dict.fromkeys(STEPS, LOWEST | {"tiers/base"}),
+    "tiers/sweeper": LOWEST | {"_core", "tiers/base"},
     "tiers/standin": CODEC | {"tiers/base", "tiers/arguments", "tiers/versions"},
-    "tiers/disk": STORE | STEPS | {"_core"},
-    "tiers/bound": DISK,
+    "tiers/disk": STORE | STEPS | {"_core", "tiers/settling"},
+    "tiers/bound": DISK | {"tiers/settling"},
     "tiers/secondary": DISK,
+    "tiers/settling": DISK,
     "tiers/changes": DISK | {"_core"},
     "tiers/shared": DISK | {"tiers/bound", "tiers/secondary"},
     "tiers/whole": DISK,
     "tiers/persistent": DISK | {"tiers/bound", "tiers/changes", "tiers/shared", "tiers/whole"},
     "tiers/distributed": TIERS,
     "tiers/coherence": TIERS,
-    "changing": LOWEST,
-    "workers": LOWEST,
-    "freshness": LOWEST,
-    "aside": LOWEST | {"_core", "freshness"},
     "simulation": LOWEST | {"_core"},
     "flight_ring": LOWEST,
     "flight": LOWEST | {"flight_ring"},
     "breaker": LOWEST,
-    "health": LOWEST,
-    "consistency": LOWEST | {"tiers/base"},
-    "journal": LOWEST | {"tiers/base", "consistency"},
-    **dict.fromkeys(("decisions", "doubts", "held", "siblings", "warming"), CHAIN | PARTS),
-    "manager": CHAIN | PARTS,
+    "health": LOWEST | {"_core"},
+    # For type checkers: what a write-back keeps waiting.
+    "consistency": LOWEST | {"tiers/base", "writeback/"},
+    "chain/": CHAIN | {"config"},
+    "writeback/": CODEC | {"tiers/"},
+    # For type checkers: the configuration that a pickle is made of.
+    "manager": CHAIN | {"config"},
     **dict.fromkeys(SIDE, CHAIN | {"manager"}),
-    "config": LOWEST | {"policies"},
+    "config": LOWEST | {"policies", "consistency", "chain/freshness"},
     **dict.fromkeys(FRONT, CHAIN | {"manager", "config"} | SIDE | FRONT),
     **dict.fromkeys(MODELS, LOWEST),
     "_tier_contract": LOWEST | {"tiers/face", "tiers/standin"},

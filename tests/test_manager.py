@@ -22,7 +22,7 @@ from frys_cache import (
     ValueTooLarge,
     WriteError,
 )
-from frys_cache.doubts import Doubts
+from frys_cache.chain.doubts import Doubts
 from frys_cache.manager import CacheManager
 
 
@@ -564,7 +564,7 @@ def test_decision_needs_the_tier(tmp_path, mode):
 
 def test_more_doubts_than_can_be_remembered_are_refused(cache, monkeypatch):
     """Catch a set that grows as long as the disk is full, or a promise that is forgotten."""
-    monkeypatch.setattr("frys_cache.doubts.ROOM", 10)
+    monkeypatch.setattr("frys_cache.chain.doubts.ROOM", 10)
     doubts = Doubts(disk_of(cache), steady=lambda: 0.0)
     assert doubts.add([b"%d" % number for number in range(10)])
     assert doubts.add([b"3"])

@@ -11,8 +11,8 @@ from functools import partial
 import pytest
 from child import FORK_NOTICE, run_quietly
 
+from frys_cache.chain.workers import Workers
 from frys_cache.errors import ConfigurationError
-from frys_cache.workers import Workers
 
 LONG = 30  # seconds that anything may take on a busy machine
 
@@ -351,7 +351,7 @@ late.me = sys.late = late
 )
 def test_exit_is_held_up_by_no_job(code):
     """Catch a process that one stuck loader, or a late job, keeps from ending."""
-    head = "import atexit, sys, threading\nfrom frys_cache.workers import Workers\n"
+    head = "import atexit, sys, threading\nfrom frys_cache.chain.workers import Workers\n"
     run_quietly(f"{head}workers = Workers()\n{code}", seconds=LONG, leaks=False)
 
 

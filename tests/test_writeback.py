@@ -15,14 +15,14 @@ from frys_cache import Backpressure, CacheClosed, CacheTimeout, ConfigurationErr
 from frys_cache.codec.compression import Compressor
 from frys_cache.codec.entry import Codec
 from frys_cache.codec.pickles import Pickle
-from frys_cache.dirty import Op
 from frys_cache.errors import DeadlockError
 from frys_cache.tiers.bound import BoundedTier
 from frys_cache.tiers.disk import DiskTier
 from frys_cache.tiers.face import AsyncFace, run_sync
 from frys_cache.tiers.store import open_store
 from frys_cache.types import MISSING
-from frys_cache.writeback import FlushReport, WriteBack
+from frys_cache.writeback.dirty import Op
+from frys_cache.writeback.writeback import FlushReport, WriteBack
 
 
 @pytest.fixture
@@ -264,9 +264,10 @@ def test_put_while_its_key_is_being_sent_is_what_is_read_and_kept(desk):
         reader = threading.Thread(target=read)
         reader.start()
     flushing.join(10)
-    until(lambda: desk.backend.versions)
-    kept = desk.tier.rocks.get("journal", code)
-    assert desk.writes.find(code) is None or kept == desk.writes.find(code).record
+    op = desk.writes.find(code)
+    assert desk.writes.value_of(op) == 2
+    assert desk.backend.values == {"k": 1}
+    assert desk.tier.rocks.get("journal", code) == op.record
     desk.flush()
     reading.set()
     reader.join(10)
@@ -749,7 +750,7 @@ def test_close_and_flush_in_the_thread_that_sends(tmp_path):
     desk.put("a", 1)
     until(lambda: len(said) == 2)
     assert isinstance(said[0], DeadlockError)
-    until(lambda: not desk.writes._flusher.is_busy)
+    until(lambda: not desk.writes._flusher._busy)
     desk.close()
 
 

@@ -8,7 +8,7 @@ from frys_cache.tiers.disk import DiskTier
 from frys_cache.tiers.face import SyncFace, run_sync
 from frys_cache.tiers.store import open_store
 from frys_cache.types import MISSING
-from frys_cache.writeback import WriteBack
+from frys_cache.writeback.writeback import WriteBack
 
 SYNC = SyncFace()
 # More than any file system has free.

@@ -22,6 +22,7 @@ from frys_cache.codec.pickles import SIGNATURE_SIZE, Pickle
 from frys_cache.codec.record import (
     COMPRESSED,
     FRESH,
+    HEAD_SIZE,
     LOAD,
     NEGATIVE,
     PACKED,
@@ -133,27 +134,20 @@ class Codec:
         long it took to load it, of which more than a u32 becomes the largest u32; 0: unknown.
         SerializationError, ValueTooLarge; OverflowError for a number that is no u64.
         """
-        serializer = self._serializer
-        if serializer is None or type(value) is bytes or type(value) is str:
-            code, body = encode_value(value)
-        else:
-            code, body = PICKLE, serializer.dumps(value)
-        size = len(body)
-        if size > self._max_value_size:
-            raise ValueTooLarge(size, self._max_value_size)
+        code, body = self._body(value)
         flags = 0
         if self._compressor is not None:
             packed = self._compressor.compress(body)
             if packed is not None:
                 flags = COMPRESSED
-                body = PACKED.pack(packed[0], size) + packed[1]
+                body = PACKED.pack(packed[0], len(body)) + packed[1]
         if not self._signed and not fresh_ms:
             return pack_head(flags, code, version, expires_ms) + body  # a frame less
         more = extension(fresh_ms, load_ms) if fresh_ms else b""
         return self._record(flags, code, key, version, expires_ms, body, more)
 
-    def encode_plain(self, key: bytes, value: object, version: int, expires_ms: int) -> bytes:
-        """Return the record of a value as `encode` does, without compression."""
+    def _body(self, value: object) -> tuple[int, bytes]:
+        """Return the code of a value and its bytes, within the limit."""
         serializer = self._serializer
         if serializer is None or type(value) is bytes or type(value) is str:
             code, body = encode_value(value)
@@ -161,7 +155,14 @@ class Codec:
             code, body = PICKLE, serializer.dumps(value)
         if len(body) > self._max_value_size:
             raise ValueTooLarge(len(body), self._max_value_size)
-        return self._record(0, code, key, version, expires_ms, body, b"")
+        return code, body
+
+    def encode_plain(self, key: bytes, value: object, version: int, expires_ms: int) -> bytes:
+        """Return the record of a value as `encode` does, without compression."""
+        code, body = self._body(value)
+        if not self._signed:
+            return pack_head(0, code, version, expires_ms) + body
+        return self._record(0, code, key, version, expires_ms, body)
 
     def pack(self, key: bytes, record: bytes) -> bytes:
         """Return the record of `encode` for one of `encode_plain`; runs no code of the user."""
@@ -170,20 +171,21 @@ class Codec:
         flags, code, version, expires_ms, at = read_head(record)
         if flags & NOTHING_IN:
             return record
+        more = record[HEAD_SIZE + 2 : at]
         body = record[at + SIGNATURE_SIZE if self._signed else at :]
         packed = self._compressor.compress(body)
         if packed is None:
             return record
         body = PACKED.pack(packed[0], len(body)) + packed[1]
-        return self._record(COMPRESSED, code, key, version, expires_ms, body, b"")
+        return self._record(COMPRESSED, code, key, version, expires_ms, body, more)
 
     def negative(self, key: bytes, version: int, expires_ms: int) -> bytes:
         """Return the record that says: the source has no value for this key."""
-        return self._record(NEGATIVE, 0, key, version, expires_ms, b"", b"")
+        return self._record(NEGATIVE, 0, key, version, expires_ms, b"")
 
     def tombstone(self, key: bytes, version: int, expires_ms: int) -> bytes:
         """Return the record that says: the entry was deleted at this version."""
-        return self._record(TOMBSTONE, 0, key, version, expires_ms, b"", b"")
+        return self._record(TOMBSTONE, 0, key, version, expires_ms, b"")
 
     def decode(self, key: bytes, record: bytes) -> tuple[Any, int, int] | None:
         """Return (value, version, expires_ms) of the record that a key has.
@@ -265,7 +267,7 @@ class Codec:
         version: int,
         expires_ms: int,
         payload: bytes,
-        more: bytes,
+        more: bytes = b"",
     ) -> bytes:
         """Return the whole record, signed if this codec signs."""
         head = pack_head(flags | self._signed, code, version, expires_ms, more)

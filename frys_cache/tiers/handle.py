@@ -157,6 +157,10 @@ class Rocks:
         except Exception as error:
             raise translate(error) from error
 
+    def put_journal_all(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Put many records into the journal, all or none."""
+        self.write(("journal", key, value) for key, value in records)
+
     def items(
         self,
         family: str,

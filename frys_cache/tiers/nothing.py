@@ -28,6 +28,10 @@ class NoRocks:
         """Refuse: what is acknowledged must be kept."""
         raise TierUnavailable("this process has no database, so it has no journal")
 
+    def put_journal_all(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Refuse, as for one."""
+        self.put_journal(b"", b"")
+
     def get_data_list(self, keys: list[bytes]) -> list[bytes | None]:
         """Find nothing."""
         return [None] * len(keys)

@@ -51,13 +51,12 @@ class Settling:
         except Exception as error:
             raise translate(error) from error
 
-    def write_journal(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+    def write_journal(self, records: list[tuple[bytes, bytes]]) -> None:
         """Write many records of the journal, all or none."""
-        records = list(records)
         self._budget -= sum(len(value) for _, value in records)
         if self._budget < 0:
             self._ask_space()
-        self.rocks.write([("journal", key, value) for key, value in records])
+        self.rocks.put_journal_all(records)
 
     def settle(
         self,

@@ -21,6 +21,7 @@ from frys_cache.errors import CacheClosed, ConfigurationError
 from frys_cache.tiers.arguments import milliseconds
 from frys_cache.tiers.base import head_of
 from frys_cache.tiers.versions import Versions
+from frys_cache.types import TierStats
 
 __all__ = ["StandInCache", "StandInTier"]
 
@@ -215,6 +216,12 @@ class StandInCache:
         self.codec = Codec(namespace=namespace, compressor=compressor)
         self.tier = StandInTier(wall=wall)
         self.versions = self.tier.versions
+
+    def stats(self) -> TierStats:
+        """Return what it holds; it counts no requests."""
+        held = self.tier._records.copy()
+        size = sum(len(key) + len(record) for key, record in held.items())
+        return TierStats(entries=len(held), total_size=size)
 
     def close(self) -> None:
         """Forget everything.  A second time, nothing happens."""

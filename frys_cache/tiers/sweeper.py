@@ -13,14 +13,13 @@ one lock can be taken again: `threading.Event` has one that cannot.
 from __future__ import annotations
 
 import _thread
-import sys
 import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from types import SimpleNamespace
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol
 
+from frys_cache._core import report
 from frys_cache.errors import CacheClosed, CacheError
 
 __all__ = ["Sweeper", "Swept", "later"]
@@ -152,12 +151,5 @@ class Sweeper:
             return True
         except Exception as error:  # noqa: BLE001 - a daemon has no caller to raise to
             self.faults += 1
-            told = SimpleNamespace(
-                exc_type=type(error),
-                exc_value=error,
-                exc_traceback=error.__traceback__,
-                err_msg="in the sweep of a persistent tier",
-                object=None,
-            )
-            sys.unraisablehook(cast(Any, told))
+            report(error, tier.tick)
             return True

@@ -12,9 +12,10 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
 
 from frys_cache.breaker import Breaker
-from frys_cache.doubts import Doubts
+from frys_cache.chain.doubts import Doubts
 from frys_cache.errors import IntegrityError, NoSpace, TierUnavailable, Unreadable
 from frys_cache.tiers.base import after
+from frys_cache.tiers.face import SYNC, run_sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,8 @@ __all__ = ["FAULTS", "Level", "expiry_of"]
 
 FAULTS: Final = (TierUnavailable, IntegrityError)
 """What a tier that fails raises."""
+WRITES: Final = frozenset({"put_one", "write", "swap"})
+"""The calls that need space."""
 
 
 def expiry_of(life: float | None, wall_ms: int) -> int:
@@ -43,6 +46,7 @@ class Level:
 
     __slots__ = (
         "_admits",
+        "batch",
         "breaker",
         "cache",
         "codec",
@@ -50,7 +54,7 @@ class Level:
         "doubted",
         "doubts",
         "faults",
-        "fetches",
+        "full",
         "hands_down",
         "has_journal",
         "hits",
@@ -78,13 +82,17 @@ class Level:
         store = getattr(cache.tier, "store", None)
         self.has_journal = store is not None and store.mode == "primary"
         self.keeps = store is None or store.mode != "secondary"
-        # What is over comes along where a tier can give it: it may be good enough to be stale.
-        self.fetches = "fetch_list" if hasattr(cache.tier, "fetch_list") else "read"
-        self.doubts = Doubts(cache)
+        self.batch = "fetch_list" if hasattr(cache.tier, "fetch_list") else "read"
+        """What reads many keys: the first, where there is it, leaves the expiry to the chain."""
+        self.doubts = Doubts(
+            cache, drop=lambda keys, at: run_sync(self.ask(SYNC, "drop", keys, at))
+        )
         self.doubted = self.doubts.keys
         self.hits = self.misses = self.negatives = self.stale = self.faults = self.written = 0
         self.problem: str | None = None
         """What it said when it last failed; None once it works again."""
+        self.full = False
+        """Whether that was a lack of space, which only a write finds to be over."""
         self.breaker = Breaker(self.name, self.answers, on_change=changed)
 
     def answers(self) -> int:
@@ -117,8 +125,14 @@ class Level:
         """Count a fault.  A tier that is only full goes on being read."""
         self.faults += 1
         self.problem = f"{type(error).__name__}: {error}"
-        if not isinstance(error, NoSpace):
+        self.full = isinstance(error, NoSpace)
+        if not self.full:
             self.breaker.failed(error)
+
+    def recovered(self, wrote: bool) -> None:
+        """Take note that it has worked again, after a problem."""
+        if self.breaker.closed and (wrote or not self.full):
+            self.problem = None
 
     async def discard(self, face: Any, code: bytes, error: IntegrityError) -> None:
         """Remove a record that cannot be read, as well as can be."""
@@ -150,6 +164,6 @@ class Level:
         self.written += 1
         if probes:
             breaker.succeeded()
-        if self.problem is not None and breaker.closed:
-            self.problem = None
+        if self.problem is not None:
+            self.recovered(method in WRITES)
         return answer

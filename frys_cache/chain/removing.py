@@ -15,6 +15,9 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from frys_cache.chain.levels import FAULTS, Level
+from frys_cache.chain.reading import Reading
+from frys_cache.chain.turns import Turns
 from frys_cache.errors import (
     CacheError,
     CacheTimeout,
@@ -24,17 +27,14 @@ from frys_cache.errors import (
     WriteError,
     WriteUnknown,
 )
-from frys_cache.flight import ALONE
-from frys_cache.levels import FAULTS, Level
-from frys_cache.reading import Reading
 from frys_cache.tiers.base import after
 from frys_cache.types import MISSING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine
 
-    from frys_cache.flight import Flight
-    from frys_cache.siblings import Siblings
+    from frys_cache.chain.changing import Change
+    from frys_cache.chain.siblings import Siblings
 
 __all__ = ["Removing"]
 
@@ -43,14 +43,13 @@ UNSTORABLE: Final = (KeyNotStable, KeyTooLarge)
 """What a key raises that cannot be below."""
 
 
-def _place(code: Any) -> tuple[int, bytes]:
-    return (0, code) if isinstance(code, bytes) else (hash(code), b"")
-
-
 class Removing(Reading):
     """The part of a `CacheManager` that removes, and that copes with what fails."""
 
+    _turns: Turns
     _siblings: Siblings
+    takes_steps: bool
+    """Whether a write goes to more than one place, one after the other."""
 
     # ---- remove ----------------------------------------------------------------------------------
 
@@ -71,14 +70,9 @@ class Removing(Reading):
         told = [keys[place] for place in places]
         if self._writes is not None:
             there = await self._remove_waiting(face, told, codes)
-        elif self._backend is not None:
-            there = [False] * len(codes)
-            for at, (key, code) in enumerate(zip(told, codes, strict=True)):
-                work = partial(self._remove_both, face, memory, key, code)
-                there[at] = await self._in_turn(face, code, work)
         else:
-            with self._change_of(codes):
-                there = await self._drop(face, memory, told, codes, False)
+            with self._change_of(memory, told):
+                there = await self._remove_now(face, memory, told, codes)
         for place, was in zip(places, there, strict=True):
             removed[place] |= was
         for key in keys:
@@ -86,6 +80,17 @@ class Removing(Reading):
                 self._aside.forget(key)
             self._tell(memory, key)
         return removed
+
+    async def _remove_now(
+        self, face: Any, memory: Any, keys: list[Any], codes: list[Any]
+    ) -> list[bool]:
+        if self._backend is None:
+            return await self._drop(face, memory, keys, codes, False)
+        there = []
+        for key, code in zip(keys, codes, strict=True):
+            work = partial(self._remove_both, face, memory, key, code)
+            there.append(await self._in_turn(face, memory, key, code, work))
+        return there
 
     async def _remove_waiting(self, face: Any, keys: list[Any], codes: list[Any]) -> list[bool]:
         """Acknowledge removals that the flusher brings further."""
@@ -96,13 +101,13 @@ class Removing(Reading):
             if op is not None:
                 there.append(not op.is_delete)
             else:
-                there.append(await self._is_below(face, code))
+                there.append(await self._live_below(face, code) is not None)
             while not await self._writes.delete(face, code, key, self._next()):
                 pass
         return there
 
-    async def _is_below(self, face: Any, code: Any) -> bool:
-        """Tell whether a tier has a value for a key that is alive."""
+    async def _live_below(self, face: Any, code: Any) -> tuple[Level, bytes] | None:
+        """Return the first level that has a value for a key that is alive, and its record."""
         for level in self._levels_of(code):
             if level.doubted and code in level.doubts:
                 continue
@@ -113,8 +118,8 @@ class Removing(Reading):
                     raise
                 continue  # what is damaged the next read removes
             if record is not None and self._is_live(level, record):
-                return True
-        return False
+                return level, record
+        return None
 
     def _is_live(self, level: Level, record: bytes) -> bool:
         """Tell whether a record holds a value whose time is not over."""
@@ -125,13 +130,12 @@ class Removing(Reading):
         return not ends or ends > self.wall()
 
     async def _remove_both(self, face: Any, memory: Any, key: Any, code: Any) -> bool:
-        with self._change_of([code]):
-            try:
-                await face.call(self._backend.delete, key)
-            except BaseException:
-                await self._distrust(face, memory, [key], [code])
-                raise
-            return (await self._drop(face, memory, [key], [code], True))[0]
+        try:
+            await face.call(self._backend.delete, key)
+        except BaseException:
+            await self._distrust(face, memory, [key], [code])
+            raise
+        return (await self._drop(face, memory, [key], [code], True))[0]
 
     async def _drop(
         self, face: Any, memory: Any, keys: list[Any], codes: list[Any], told: bool
@@ -183,7 +187,9 @@ class Removing(Reading):
         if self._aside is not None:
             self._aside.empty()
         if self._writes is not None and self._backend is None:
-            self._writes.clear(self._levels[0].codec.prefix(None) if self._levels else b"")
+            landing = self._writes.clear()
+            if landing is not None:
+                await face.wait(landing)
         await self._clear_tiers(face, lambda codec: codec.prefix(None), "be cleared")
         for level in self._levels:
             level.doubts.discard(list(level.doubted))
@@ -193,7 +199,9 @@ class Removing(Reading):
     async def forget_calls(self, face: Any, memory: Any, name: str) -> None:
         """Remove below the results of a memoized function; memory follows."""
         if self._writes is not None and self._levels:
-            self._writes.clear(self._levels[0].codec.tuples(name))
+            landing = self._writes.clear(self._levels[0].codec.tuples(name))
+            if landing is not None:
+                await face.wait(landing)
         await self._clear_tiers(face, lambda codec: codec.tuples(name), f"forget {name}")
 
     async def _clear_tiers(self, face: Any, prefix_of: Callable[[Any], bytes], what: str) -> None:
@@ -206,61 +214,52 @@ class Removing(Reading):
 
     # ---- what both need --------------------------------------------------------------------------
 
-    def _change_of(self, codes: list[Any]) -> AbstractContextManager[None]:
-        """Return what notes that keys are being changed, where that takes more than one step."""
-        if self._levels and (self._backend is not None or len(self._levels) > 1):
-            return self._changing.of(codes)
+    def _count_steps(self) -> None:
+        levels = self._levels
+        many = len(levels) > 1 or self._backend is not None
+        self.takes_steps = self._writes is None and bool(levels) and many
+
+    def change_of(self, memory: Any, keys: list[Any]) -> Change:
+        """Return what notes that keys are being changed, from before that until memory has it."""
+        codes = [self._code(key) for key in keys]
+
+        def crossed(places: list[int]) -> None:
+            # Of two writers at once memory keeps neither value, and has none of before.
+            if not self.writes_evicted:
+                for place in places:
+                    memory._forget(keys[place])
+                    if self._aside is not None:
+                        self._aside.forget(keys[place])
+            if self._siblings.are_others:
+                for key in keys:
+                    self._tell(memory, key)
+
+        return self._changing.of(codes, crossed)
+
+    def _change_of(self, memory: Any, keys: list[Any]) -> AbstractContextManager[None]:
+        """Return the same where that takes more than one step."""
+        if self.takes_steps:
+            return self.change_of(memory, keys)
         return AT_ONCE
 
     def _levels_of(self, code: Any) -> list[Level]:
         """Return the levels where a key may be read now."""
-        return self._levels[-1:] if code in self._changing.codes else self._levels
-
-    async def _in_turns(
-        self, face: Any, codes: Iterable[Any], work: Callable[[], Coroutine[Any, Any, None]]
-    ) -> None:
-        """Do this work when no other of any of these keys is under way."""
-        led: list[Flight] = []
-        try:
-            # In the same order for all, so that no two wait for each other.
-            for code in sorted(codes, key=_place):
-                while True:
-                    flight, leads = self._turns.board(code)
-                    if leads:
-                        led.append(flight)
-                        break
-                    if await face.wait(flight) is ALONE:
-                        break
-            await work()
-        finally:
-            for flight in led:
-                flight.abandon()
+        changing = self._changing.codes
+        return self._levels[-1:] if changing and code in changing else self._levels
 
     async def _in_turn(
-        self, face: Any, code: Any, work: Callable[[], Coroutine[Any, Any, Any]]
+        self,
+        face: Any,
+        memory: Any,
+        key: Any,
+        code: Any,
+        work: Callable[[], Coroutine[Any, Any, Any]],
     ) -> Any:
         """Do this work when no other of the same key is under way; return what it returns."""
-
-        async def outcome() -> tuple[Any, Exception | None]:
-            try:
-                return await work(), None
-            except Exception as error:  # noqa: BLE001 - raised again for who asked, and only there
-                return None, error
-
-        while True:
-            flight, leads = self._turns.board(code)
-            if leads:
-                result, error = await face.lead(flight, outcome)
-                break
-            if await face.wait(flight) is ALONE:
-                result, error = await outcome()
-                break
-        try:
-            if error is not None:
-                raise error
-            return result
-        finally:
-            del error, flight
+        result, crossed = await self._turns.single(face, code, work)
+        if crossed:
+            await self._distrust(face, memory, [key], [code])
+        return result
 
     def _tell(self, memory: Any, key: Any) -> None:
         """Let the other caches over these entries forget a key."""

@@ -11,7 +11,6 @@ thread, and `concurrent.futures.Future`, which imports 30 modules.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from threading import Lock
 from typing import Any, Final
 
@@ -32,7 +31,7 @@ class Signal:
     __slots__ = ("_callbacks", "_error", "_gate", "_value")
 
     def __init__(self) -> None:
-        self._callbacks: list[Callable[..., object]] = []
+        self._callbacks: dict[object, Callable[[], object]] = {}
         self._error: Exception | None = None
         self._value: Any = _UNDER_WAY
         self._gate = Lock()
@@ -60,8 +59,8 @@ class Signal:
     def _tell(self) -> None:
         while self._callbacks:
             try:
-                callback = self._callbacks.pop()
-            except IndexError:  # another thread has taken it
+                _, callback = self._callbacks.popitem()
+            except KeyError:  # another thread has taken it
                 return
             callback()
 
@@ -70,15 +69,12 @@ class Signal:
 
         Whichever thread ends it calls it.
         """
-        self._callbacks.append(callback)
+        place = object()
+        self._callbacks[place] = callback
         if self._value is not _UNDER_WAY:
             self._tell()
 
-        def take_back() -> None:
-            with suppress(ValueError):  # it has been called
-                self._callbacks.remove(callback)
-
-        return take_back
+        return lambda: self._callbacks.pop(place, None)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the end, at most `timeout` seconds; tell whether it has ended."""

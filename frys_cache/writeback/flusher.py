@@ -24,14 +24,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from frys_cache.dirty import SENT, SUSPECT, Dirty, Op
 from frys_cache.errors import CacheClosed, CacheError
-from frys_cache.journal import NoJournal
-from frys_cache.signals import Signal
-from frys_cache.turns import Turns, tell_of
+from frys_cache.writeback.dirty import SENT, SUSPECT, Dirty, Op
+from frys_cache.writeback.journal import NoJournal
+from frys_cache.writeback.signals import Signal
+from frys_cache.writeback.turns import Turns, tell_of
 
 __all__ = ["PIECE", "Dead", "Flusher"]
 
+_NAME: Final = "frys-cache flusher"
 PIECE: Final = 64
 """How many writes are moved under the lock at once."""
 _FIRST_S: Final = 0.05
@@ -90,9 +91,15 @@ class Round:
 
     def _split(self, part: list[Op], error: BaseException) -> bool:
         """Find out who fails; False: everyone does."""
-        part = [op for op in part if id(op) not in self._through]
-        if len(part) <= 1:
-            self.failed += [(op, error) for op in part]
+        left = [op for op in part if id(op) not in self._through]
+        if len(left) < len(part):
+            # One has got through by lot, so those beside it have not been tried as they are.
+            again = self._try(left) if left else None
+            if again is None:
+                return True
+            part, error = left, again
+        if len(part) == 1:
+            self.failed.append((part[0], error))
             return True
         middle = len(part) // 2
         halves = part[:middle], part[middle:]
@@ -114,6 +121,7 @@ class Flusher:
         "__weakref__",
         "_busy",
         "_draw",
+        "_ended",
         "_landing",
         "_max_attempts",
         "_max_batch",
@@ -164,7 +172,8 @@ class Flusher:
         self._out_since: float | None = None
         self._busy = False
         self._landing: Signal | None = None  # what ends with the batch that is on its way
-        self.turns = Turns(self, "frys-cache flusher")
+        self._ended = False
+        self.turns = Turns(self, _NAME)
 
     # --- when ------------------------------------------------------------------------------------
 
@@ -200,18 +209,25 @@ class Flusher:
         with self.dirty.lock:
             self._until = 0.0
             self.dirty.hurry_locked()
+        self.ring()
+
+    def ring(self) -> None:
+        """Have the next turn now."""
+        if self.turns.stopped and not self._ended:
+            # The collector has told it that its owner is gone, and then a destructor uses it.
+            self.turns = Turns(self, _NAME)
         self.turns.ring()
+
+    def end(self, patience_s: float) -> None:
+        """Have no more turns; wait so long for the thread, unless a batch is on its way."""
+        self._ended = True
+        self.turns.stop(0.0 if self._busy else patience_s)
 
     def landing_locked(self) -> Signal | None:
         """Return what ends with the batch that is on its way; None: there is none."""
         if self._busy and self._landing is None:
             self._landing = Signal()
         return self._landing
-
-    @property
-    def is_busy(self) -> bool:
-        """Return whether a batch is on its way."""
-        return self._busy
 
     def _pause(self, times: int) -> float:
         """Return how long to wait after so many failures: exponential, with full jitter."""

@@ -26,8 +26,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
-from frys_cache.signals import Signal
 from frys_cache.tiers.stripes import Clears, Stripe
+from frys_cache.writeback.signals import Signal
 
 __all__ = ["FLYING", "QUEUED", "SENT", "SUSPECT", "Dirty", "Op", "Waiting"]
 

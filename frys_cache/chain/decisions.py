@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+from frys_cache.chain.levels import FAULTS, Level, expiry_of
+from frys_cache.chain.writing import Writing
 from frys_cache.errors import CacheTimeout, IntegrityError, TierUnavailable, WriteError
-from frys_cache.levels import FAULTS, Level, expiry_of
 from frys_cache.types import DEFAULT, MISSING, Default
-from frys_cache.writing import Writing
 
 if TYPE_CHECKING:
     from frys_cache._core import MemoryCache
@@ -49,7 +50,7 @@ class Decisions(Writing):
         kept = None if self._aside is None else self._aside.find(key)
         if kept is not None and (kept.value is MISSING or kept.fresh_until > self._steady()):
             return kept.value is not MISSING
-        return await self._is_below(face, code)
+        return await self._live_below(face, code) is not None
 
     async def add(
         self, face: Any, memory: _Memory, key: Any, value: Any, ttl: _Ttl, cost: float
@@ -74,9 +75,10 @@ class Decisions(Writing):
             return (value, self._ends(life)) if (found is not MISSING) == there else None
 
         which = "replace" if there else "add"
-        if await self._change(face, memory, key, which, step) is SAME:
-            return False
-        self._follow(memory, key, value, life, cost, token, beside)
+        with self._change_of(memory, [key]):
+            if await self._change(face, memory, key, which, step) is SAME:
+                return False
+            self._follow(memory, key, value, life, cost, token, beside)
         return True
 
     def _follow(
@@ -124,14 +126,15 @@ class Decisions(Writing):
 
         has_below = self._levels or self._writes is not None or self._backend is not None
         try:
-            value = cast(int, await self._change(face, memory, key, "incr", step))
+            with self._change_of(memory, [key]):
+                value = cast(int, await self._change(face, memory, key, "incr", step))
+                if self._levels:
+                    memory._forget(key)
         except BaseException:
             if has_below:
                 memory._forget(key)
             raise
-        if self._levels:
-            memory._forget(key)
-        elif has_below:  # no tier has it, so the next one goes on from memory
+        if has_below and not self._levels:  # no tier has it, so the next one goes on from memory
             left = (until - self.wall()) / 1000 if until else None
             memory._keep(key, value, left, 1.0, token)
         return value
@@ -143,10 +146,13 @@ class Decisions(Writing):
         def step(found: Any, _: int) -> tuple[Any, int] | None:
             return None if found is MISSING else (found, self._ends(life))
 
-        touched = self._levels and await self._change(face, memory, key, "touch", step) is not SAME
+        touched = False
+        if self._levels:
+            with self._change_of(memory, [key]):
+                touched = await self._change(face, memory, key, "touch", step) is not SAME
         if self._aside is not None:
             self._aside.forget(key)
-        return bool(memory._touch(key, life) or touched)
+        return bool(memory._touch(key, life)) or touched
 
     async def ttl_of(self, face: Any, memory: _Memory, key: Any, left: Any) -> float | Any | None:
         """Return the seconds that a key has left, None for ever, or MISSING.
@@ -166,14 +172,10 @@ class Decisions(Writing):
                 return MISSING
             ends = op.expires_ms
         else:
-            for level in self._levels_of(code):
-                if level.doubted and code in level.doubts:
-                    continue
-                record = await level.ask(face, "read_one", code)
-                if record is not None and self._is_live(level, record):
-                    _, fresh_ms, hard_ms, _ = level.codec.ends(record)
-                    ends = fresh_ms or hard_ms
-                    break
+            found = await self._live_below(face, code)
+            if found is not None:
+                _, fresh_ms, hard_ms, _ = found[0].codec.ends(found[1])
+                ends = fresh_ms or hard_ms
         if ends < 0:
             return MISSING
         return (ends - self.wall()) / 1000 if ends else None
@@ -190,8 +192,9 @@ class Decisions(Writing):
         if not self._levels and self._writes is None and self._backend is None:
             gone = memory._forget(key)
         else:
-            await self._change(face, memory, key, "pop", step)
-            memory._forget(key)
+            with self._change_of(memory, [key]):
+                await self._change(face, memory, key, "pop", step)
+                memory._forget(key)
         if self._aside is not None:
             self._aside.forget(key)
         self._tell(memory, key)
@@ -206,9 +209,8 @@ class Decisions(Writing):
             if self._writes is not None:
                 changed = await self._change_waiting(face, memory, key, code, step)
             elif self._backend is not None:
-                changed = await self._in_turn(
-                    face, code, lambda: self._change_both(face, memory, key, code, step, which)
-                )
+                work = partial(self._change_both, face, memory, key, code, step, which)
+                changed = await self._in_turn(face, memory, key, code, work)
             elif self._levels:
                 changed = await self._change_levels(face, memory, key, code, step, which)
             else:
@@ -290,21 +292,20 @@ class Decisions(Writing):
             value, ends = taken
             version = self._next()
             new = None if value is MISSING else level.codec.encode(code, value, version, ends)
-            with self._change_of([code]):
-                try:
-                    done = await level.ask(face, "swap", code, record, new, version, ends)
-                except (*FAULTS, CacheTimeout):
-                    # It may be done all the same: what is above may be old now.
-                    await self._distrust(face, memory, [key], [code], self._levels[:-1])
-                    raise
-                if not done:
-                    continue
-                for upper in self._levels[:-1]:
-                    try:
-                        await upper.ask(face, "drop", [code], self._next())
-                    except FAULTS as error:
-                        await self._unwritten(face, memory, [key], [code], upper, error, False)
-            return value
+            try:
+                done = await level.ask(face, "swap", code, record, new, version, ends)
+            except (*FAULTS, CacheTimeout):
+                # It may be done all the same: what is above may be old now.
+                await self._distrust(face, memory, [key], [code], self._levels[:-1])
+                raise
+            if done:
+                break
+        for upper in self._levels[:-1]:
+            try:
+                await upper.ask(face, "drop", [code], self._next())
+            except FAULTS as error:
+                await self._unwritten(face, memory, [key], [code], upper, error, False)
+        return value
 
     async def _found_in_all(
         self, face: Any, memory: _Memory, key: Any, code: Any, which: str

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from frys_cache.chain.levels import Level, expiry_of
 from frys_cache.errors import CacheError
-from frys_cache.levels import Level
 
 __all__ = ["Backfill"]
 
@@ -32,16 +32,20 @@ class Backfill:
     """What is to be written above the level that had it.
 
     levels: all levels, the fastest first.  submit: has a function called by a worker; False: it
-    will not.  Safe from any thread.
+    will not.  wall: a callable that returns milliseconds since 1970.  Safe from any thread.
     """
 
-    __slots__ = ("_levels", "_queue", "_running", "_submit", "dropped")
+    __slots__ = ("_levels", "_queue", "_running", "_submit", "_wall", "dropped")
 
     def __init__(
-        self, levels: Sequence[Level], submit: Callable[[Callable[[], Any]], bool]
+        self,
+        levels: Sequence[Level],
+        submit: Callable[[Callable[[], Any]], bool],
+        wall: Callable[[], int],
     ) -> None:
         self._levels = levels
         self._submit = submit
+        self._wall = wall
         self._queue: deque[tuple[Level, bytes, Any, bytes]] = deque()
         self._running = False
         self.dropped = 0
@@ -74,15 +78,18 @@ class Backfill:
             self._running = self._submit(self._drain)
 
     def _write(self, upper: Level, batch: list[tuple[Level, bytes, Any, bytes]]) -> None:
-        """Write into a level what those below it had, with versions and lives as they are."""
+        """Write into a level what those below it had; no life becomes longer by it."""
         if not upper.breaker.closed:
             return
         place = self._levels.index(upper)
+        now = self._wall()
         records = []
         for level, code, value, record in batch:
             if self._levels.index(level) <= place or not upper.admits(code, None):
                 continue
             version, fresh_ms, hard_ms, load_ms = level.codec.ends(record)
+            if (bound := expiry_of(upper.ttl, now)) and (not hard_ms or bound < hard_ms):
+                hard_ms, fresh_ms = bound, min(fresh_ms, bound)
             with suppress(CacheError):
                 copy = upper.codec.encode(
                     code, value, version, hard_ms, fresh_ms=fresh_ms, load_ms=load_ms

@@ -24,10 +24,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 from weakref import WeakValueDictionary
 
+from frys_cache._core import report
 from frys_cache.errors import ConfigurationError
 
 __all__ = ["Workers"]
@@ -107,27 +107,12 @@ def _work(state: _State, ticket: list[None]) -> None:
         try:
             job()
         except BaseException as error:  # noqa: BLE001 - there is no caller to raise to
-            _report(error, job)
+            report(error, job)
         finally:
             del job
         if state.left_behind:  # the job has forked: this is the child, where the lock may be held
             return
         state.done()
-
-
-def _report(error: BaseException, job: Job) -> None:
-    """Hand what a job has raised to `sys.unraisablehook`; what that raises is lost."""
-    told = SimpleNamespace(
-        exc_type=type(error),
-        exc_value=error,
-        exc_traceback=error.__traceback__,
-        err_msg="Exception ignored in a background job of a cache",
-        object=job,
-    )
-    try:
-        sys.unraisablehook(cast(Any, told))
-    except BaseException:  # noqa: BLE001 - a broken hook must not end the thread
-        return
 
 
 class Workers:

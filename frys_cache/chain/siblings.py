@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
-from frys_cache.changing import Changing
+from frys_cache.chain.changing import Changing
+from frys_cache.chain.turns import Turns
 from frys_cache.errors import ConfigurationError
-from frys_cache.flight import Flights
 
 if TYPE_CHECKING:
     from frys_cache._core import MemoryCache
@@ -37,7 +37,7 @@ class Siblings:
         self._refs: dict[int, ref[MemoryCache[Any, Any]]] = {}
         self.writes: Any = None
         """The writes that wait, where one cache has all these entries for itself."""
-        self.turns = Flights()
+        self.turns = Turns()
         """The turns in which a key is written to a backend and these entries."""
         self.changing = Changing()
 

@@ -18,12 +18,12 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from frys_cache.chain.loading import Loading
 from frys_cache.errors import IntegrityError, TierUnavailable, ValueTooLarge
-from frys_cache.loading import Loading
 from frys_cache.types import MISSING
 
 if TYPE_CHECKING:
-    from frys_cache.levels import Level
+    from frys_cache.chain.levels import Level
 
 __all__ = ["Reading"]
 
@@ -61,12 +61,14 @@ class Reading(Loading):
         if changing and code in changing:
             levels = levels[-1:]
         for level in levels:
+            if level.doubted and code in level.doubts:
+                level.misses += not again
+                if not level.breaker.closed:
+                    fault = fault or level
+                continue
             probes = not level.breaker.closed
             if probes and not level.breaker.admits():
                 fault = fault or level
-                continue
-            if level.doubted and code in level.doubts:
-                level.misses += 1
                 continue
             tier = level.cache.tier
             ended = not probes
@@ -80,6 +82,8 @@ class Reading(Loading):
                 if probes:
                     ended = True
                     level.breaker.succeeded()
+                if level.problem is not None:
+                    level.recovered(False)
                 if record is None:
                     level.misses += not again
                     continue
@@ -103,14 +107,15 @@ class Reading(Loading):
                 level.misses += not again
                 continue
             if left is not None and left <= 0:
-                level.stale += 1
+                level.stale += not again
                 stale = stale or self._stale_of(level, value, record)
                 continue
             level.hits += 1
             if level is not self._levels[0]:
                 self._backfill.add(level, code, value, record)
-            if not changing or code not in changing:
-                self._fill(memory, key, value, left, token, level, record)
+            if changing and code in changing:
+                return self._seen_beside(memory, key, code, value)
+            self._fill(memory, key, value, left, token, level, record)
             return value
         if loads and self._source is not None:
             return await self._load(face, memory, key, code, self._order, stale)
@@ -141,7 +146,7 @@ class Reading(Loading):
             if not trusted:
                 continue
             try:
-                records = await level.ask(face, level.fetches, [codes[at] for at in trusted])
+                records = await level.ask(face, level.batch, [codes[at] for at in trusted])
             except TierUnavailable as error:
                 fault = fault or error
                 continue
@@ -238,7 +243,9 @@ class Reading(Loading):
             values[at] = value
             if level is not self._levels[0]:
                 self._backfill.add(level, codes[at], value, record)
-            if codes[at] not in self._changing.codes:
+            if self._changing.codes and codes[at] in self._changing.codes:
+                values[at] = self._seen_beside(memory, keys[at], codes[at], value)
+            else:
                 self._fill(memory, keys[at], value, left, tokens[at], level, record)
         level.hits += hits
         return answered
@@ -263,7 +270,7 @@ class Reading(Loading):
             if self._aside is not None:
                 left = self._watch(key, value, left, level.codec.ends(record))
             deadline = time.monotonic() + left
-        try:
+        try:  # noqa: SIM105 - suppress() would take a tenth of the whole read
             memory._fill(key, value, deadline, None, token)
         except ValueTooLarge:
             pass  # too heavy for memory; below there is room for it

@@ -14,11 +14,12 @@ Not chosen: a lock per key around all levels, under which foreign code would run
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from frys_cache.chain.levels import FAULTS, Level, expiry_of
+from frys_cache.chain.removing import Removing
 from frys_cache.errors import CacheError, CacheTimeout, WriteError
-from frys_cache.levels import FAULTS, Level, expiry_of
-from frys_cache.removing import Removing
 from frys_cache.tiers.base import head_of
 from frys_cache.types import EvictionCause
 
@@ -40,7 +41,7 @@ class Writing(Removing):
         life: seconds, or None for ever.  Returns how long memory may answer for it, or None: as
         long as it was to live.  Raises what the codec and the backend raise, `WriteError` where the
         lowest tier fails and that is an error, and `Backpressure`; then memory is to forget the key
-        or has not changed.
+        or has not changed.  Where it `takes_steps`, to be called within `change_of`.
         """
         code = self._code(key)
         lives = self._freshness.jittered(life) if self._freshness.jitter else life
@@ -52,13 +53,11 @@ class Writing(Removing):
                 while not await writes.put(face, code, key, value, self._next(), ends):
                     pass  # somebody else has drawn a newer version before it was taken
         elif self._backend is not None:
-            await self._in_turn(
-                face, code, lambda: self._write_both(face, memory, code, key, value, lives)
-            )
+            work = partial(self._write_both, face, memory, code, key, value, lives)
+            await self._in_turn(face, memory, key, code, work)
         else:
             plan = self._plan(code, value, lives)
-            with self._change_of([code]):
-                await self._write_levels(face, memory, code, key, value, lives, plan, False)
+            await self._write_levels(face, memory, code, key, value, lives, plan, False)
         shown = lives if self._aside is None else self._look_after(key, value, lives, beside)
         if self._around:
             memory._forget(key)
@@ -103,15 +102,14 @@ class Writing(Removing):
         write is from after it was stored.
         """
         self._plan(code, value, life)  # raises for what cannot be below, before anything changes
-        with self._change_of([code]):
-            try:
-                await face.call(self._backend.store, key, value)
-            except BaseException:
-                # It may have stored it all the same: what is here may be old now.
-                await self._distrust(face, memory, [key], [code])
-                raise
-            plan = self._plan(code, value, life)
-            await self._write_levels(face, memory, code, key, value, life, plan, True)
+        try:
+            await face.call(self._backend.store, key, value)
+        except BaseException:
+            # It may have stored it all the same: what is here may be old now.
+            await self._distrust(face, memory, [key], [code])
+            raise
+        plan = self._plan(code, value, life)
+        await self._write_levels(face, memory, code, key, value, life, plan, True)
 
     def _plan(
         self, code: Any, value: Any, life: float | None
@@ -204,12 +202,22 @@ class Writing(Removing):
                     for code in late
                 ]
                 late = await self._writes.put_many(face, entries)
-        elif self._backend is not None:
-            await self._in_turns(face, batch, lambda: self._put_many_both(face, memory, batch))
-        else:
-            plan = self._plan_many(batch)
-            with self._change_of(list(batch)):
+            self._take_over(memory, batch)
+            return
+        with self._change_of(memory, [key for key, *_ in batch.values()]):
+            if self._backend is not None:
+                keys = {code: batch[code][0] for code in batch}
+                work = partial(self._put_many_both, face, memory, batch)
+                _, crossed = await self._turns.batch(face, keys, work)
+                if crossed:
+                    await self._distrust(face, memory, [keys[code] for code in crossed], crossed)
+            else:
+                plan = self._plan_many(batch)
                 await self._put_many_levels(face, memory, batch, plan, False)
+            self._take_over(memory, batch)
+
+    def _take_over(self, memory: Any, batch: dict[Any, Any]) -> None:
+        """Have memory keep a batch that has been stored below."""
         try:
             for key, value, life, token, beside in batch.values():
                 shown = self._look_after(key, value, life, beside)
@@ -243,31 +251,30 @@ class Writing(Removing):
         values = {key: value for key, value, *_ in batch.values()}
         store_many = getattr(self._backend, "store_many", None)
         failed: dict[object, BaseException] = {}
-        with self._change_of(list(batch)):
-            if store_many is not None:
+        if store_many is not None:
+            try:
+                await face.call(store_many, values)
+            except BaseException:
+                await self._distrust(face, memory, list(values), list(batch))
+                raise
+        else:
+            for code, (key, value, *_) in list(batch.items()):
                 try:
-                    await face.call(store_many, values)
-                except BaseException:
-                    await self._distrust(face, memory, list(values), list(batch))
-                    raise
-            else:
-                for code, (key, value, *_) in list(batch.items()):
-                    try:
-                        await face.call(self._backend.store, key, value)
-                    except Exception as error:  # noqa: BLE001 - reported, key by key
-                        failed[key] = error
-                        del batch[code]
-                        await self._distrust(face, memory, [key], [code])
-            await self._put_many_levels(face, memory, batch, self._plan_many(batch), True)
-            if failed:
-                for key, *_ in batch.values():
-                    memory._forget(key)  # below is what the backend has taken
-                    if self._aside is not None:
-                        self._aside.forget(key)
-                    self._tell(memory, key)
-                raise WriteError(
-                    f"the backend failed to store {len(failed)} of {len(values)} keys", failed
-                )
+                    await face.call(self._backend.store, key, value)
+                except Exception as error:  # noqa: BLE001 - reported, key by key
+                    failed[key] = error
+                    del batch[code]
+                    await self._distrust(face, memory, [key], [code])
+        await self._put_many_levels(face, memory, batch, self._plan_many(batch), True)
+        if failed:
+            for key, *_ in batch.values():
+                memory._forget(key)  # below is what the backend has taken
+                if self._aside is not None:
+                    self._aside.forget(key)
+                self._tell(memory, key)
+            raise WriteError(
+                f"the backend failed to store {len(failed)} of {len(values)} keys", failed
+            )
 
     async def _put_many_levels(
         self,

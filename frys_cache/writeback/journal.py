@@ -27,9 +27,9 @@ from frys_cache.errors import (
     ValueTooLarge,
     WriteUnknown,
 )
-from frys_cache.signals import Signal
 from frys_cache.tiers.base import after
-from frys_cache.turns import Turns
+from frys_cache.writeback.signals import Signal
+from frys_cache.writeback.turns import Turns
 
 __all__ = ["GroupCommit", "Journal", "NoJournal", "Stored", "refused"]
 

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
 
-from frys_cache.dirty import Op
 from frys_cache.errors import Backpressure, CacheClosed, CacheError, CacheTimeout
-from frys_cache.journal import refused
-from frys_cache.pending import DeadLetter, FlushReport, Pending, size_of
-from frys_cache.signals import Signal
 from frys_cache.types import MISSING
+from frys_cache.writeback.dirty import Op
+from frys_cache.writeback.journal import refused
+from frys_cache.writeback.pending import DeadLetter, FlushReport, Pending, size_of
+from frys_cache.writeback.signals import Signal
 
 __all__ = ["DeadLetter", "FlushReport", "WriteBack"]
 
@@ -118,7 +118,7 @@ class WriteBack(Pending):
             if len(dirty.queue) < dirty.ring_entries and dirty.size < dirty.ring_bytes:
                 return True
             dirty.wants_ring_locked()
-        self._flusher.turns.ring()
+        self._flusher.ring()
         return True
 
     async def delete(self, face: Any, code: Any, key: Any, version: int) -> bool:
@@ -154,7 +154,7 @@ class WriteBack(Pending):
             left = end - self._steady()
             if left <= 0:
                 self._refuse()
-            self._flusher.turns.ring()
+            self._flusher.ring()
             with suppress(CacheTimeout):
                 await face.wait(taken, left)
 
@@ -211,7 +211,7 @@ class WriteBack(Pending):
             rings = dirty.wants_ring_locked()
         del letter, old  # what they hold ends here, without the lock
         if rings:
-            flusher.turns.ring()
+            flusher.ring()
         return True
 
     def _take_all(self, newest: dict[Any, Op]) -> list[Any] | Signal:
@@ -240,7 +240,7 @@ class WriteBack(Pending):
                 gone.append(flusher.dead.pop(op.code, None))
             rings = dirty.wants_ring_locked()
         if rings:
-            flusher.turns.ring()
+            flusher.ring()
         return late
 
     def _add_again_locked(self, op: Op, gone: list[Any]) -> None:

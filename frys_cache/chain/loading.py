@@ -17,33 +17,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from frys_cache.aside import Kept
-from frys_cache.errors import (
-    Backpressure,
-    CacheError,
-    CacheTimeout,
-    DeadlockError,
-    ValueTooLarge,
-)
+from frys_cache.chain.aside import Kept
+from frys_cache.chain.levels import expiry_of
+from frys_cache.errors import Backpressure, CacheError, CacheTimeout, ValueTooLarge
 from frys_cache.flight import ABANDONED, ALONE
-from frys_cache.levels import expiry_of
 from frys_cache.types import DEFAULT, MISSING, EvictionCause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from frys_cache.aside import Aside
-    from frys_cache.backfill import Backfill
-    from frys_cache.changing import Changing
-    from frys_cache.flight import Flights
-    from frys_cache.freshness import Freshness
+    from frys_cache.chain.aside import Aside
+    from frys_cache.chain.backfill import Backfill
+    from frys_cache.chain.changing import Changing
+    from frys_cache.chain.freshness import Freshness
+    from frys_cache.chain.held import Held
+    from frys_cache.chain.levels import Level
+    from frys_cache.chain.source import Source
+    from frys_cache.chain.turns import Turns
+    from frys_cache.chain.workers import Workers
     from frys_cache.health import Events
-    from frys_cache.held import Held
-    from frys_cache.levels import Level
-    from frys_cache.source import Source
     from frys_cache.tiers.versions import WallClock
-    from frys_cache.workers import Workers
-    from frys_cache.writeback import WriteBack
+    from frys_cache.writeback.writeback import WriteBack
 
 __all__ = ["Loading", "Order"]
 
@@ -70,7 +64,7 @@ class Loading:
     IGNORED: Final = (CacheError,)
 
     _levels: list[Level]
-    _turns: Flights
+    _turns: Turns
     _changing: Changing
     _source: Source | None
     _order: Order
@@ -130,8 +124,8 @@ class Loading:
                 if stale is not None:
                     return self._serve(stale)
                 raise Backpressure(
-                    f"{key!r} cannot be loaded within its timeout now: {self._workers.busy} workers "
-                    f"are busy and {self._workers.queued} loads wait for them"
+                    f"{key!r} cannot be loaded within its timeout now: {self._workers.busy} "
+                    f"workers are busy and {self._workers.queued} loads wait for them"
                 )
             if stale is not None and not self._soft:
                 if not leads:
@@ -222,7 +216,7 @@ class Loading:
             if found is not MISSING:
                 return found
         token = memory._token(key)
-        beside = 0 if self._aside is None else self._aside.token(key)
+        beside = None if self._aside is None else self._aside.token(key)
         version = self._next()
         began = time.monotonic()
         assert order.function is not None
@@ -236,28 +230,31 @@ class Loading:
             raise
         self.loads += 1
         took = time.monotonic() - began
-        await self._until_written(face, code)
+        if order.takes_key:
+            await self._until_written(face, code)
         await self._keep_loaded(
             face, memory, key, code, value, order, version, token, beside, took
         )
-        return value
+        return self._seen_beside(memory, key, code, value) if order.takes_key else value
 
     async def _until_written(self, face: Any, code: Any) -> None:
         """Wait for a write of a key whose value the source may have given already.
 
         Else the next reader might find the one before it in a tier.
         """
-        if self._backend is None or not self._changing.codes or code not in self._changing.codes:
-            return
-        flight, leads = self._turns.board(code)
-        try:
-            if leads:
-                flight.abandon()
-            else:
-                with suppress(DeadlockError):  # the write waits for this load
-                    await face.wait(flight)
-        finally:
-            del flight
+        if self._backend is not None and self._changing.codes and code in self._changing.codes:
+            await self._turns.ended(face, code)
+
+    def _seen_beside(self, memory: Any, key: Any, code: Any, value: Any) -> Any:
+        """Return what others still see of a key that is being changed, else the value found."""
+        if not self._changing.codes or code not in self._changing.codes:
+            return value
+        here = memory.peek(key, MISSING)
+        if here is MISSING and self._aside is not None:
+            kept = self._aside.find(key)
+            if kept is not None and (kept.value is MISSING or kept.fresh_until > self._steady()):
+                return kept.value
+        return value if here is MISSING else here
 
     async def _keep_loaded(
         self,
@@ -269,7 +266,7 @@ class Loading:
         order: Order,
         version: int,
         token: int,
-        beside: int,
+        beside: Any,
         took: float,
     ) -> None:
         """Keep what the source has brought in every level, and in memory."""
@@ -289,8 +286,12 @@ class Loading:
             if refresh is not None or order.stale_for:
                 self._aside.keep(key, value, life, order.stale_for, refresh, took, beside)
                 life = life if refresh is None else refresh
+        filled = False
+        deadline = None if life is None else time.monotonic() + life
         with suppress(ValueTooLarge):
-            memory._fill(key, value, None if life is None else time.monotonic() + life, None, token)
+            filled = memory._fill(key, value, deadline, None, token)
+        if not filled and self.writes_evicted:
+            self.evicted(key, value, EvictionCause.EVICTED)
 
     async def _write_loaded(
         self,
@@ -412,7 +413,9 @@ class Loading:
         first = next(iter(led))
         try:
             tokens = {at: memory._token(keys[at]) for at in led}
-            beside = {at: 0 if self._aside is None else self._aside.token(keys[at]) for at in led}
+            beside = {
+                at: None if self._aside is None else self._aside.token(keys[at]) for at in led
+            }
             version = self._next()
             began = time.monotonic()
             found = await face.call(self._source.load_many, [keys[at] for at in led])
@@ -425,7 +428,7 @@ class Loading:
                     face, memory, keys[at], codes[at], value, self._order, version, tokens[at],
                     beside[at], took,
                 )  # fmt: skip
-                values[at] = value
+                values[at] = value = self._seen_beside(memory, keys[at], codes[at], value)
                 if at != first:
                     flight.land(value)
             return values[first]

@@ -4,11 +4,12 @@ A tier that refuses a write or a removal, because its disk is full, still has th
 Until that is gone the key must not be read there.  The keys are remembered in memory and removed
 from the tier when it takes writes again, which is tried once a second, by whoever comes by.
 
-Each doubt has the version at which it came up, for a write that is older than that, and ends later,
-does not settle it: it is not what was acknowledged last.
+Each doubt has the version at which it came up: an older write that ends later does not settle it,
+for it is not what was acknowledged last.
 
-Cost: nothing while there is no doubt; else one lookup in a dict.  At most `ROOM` keys: beyond them
-a write has to be refused, since what cannot be remembered cannot be promised.
+Cost: nothing while there is no doubt; else one lookup in a dict.  At most `ROOM` keys: beyond them a
+write has to be refused, since what cannot be remembered cannot be promised.
+Not chosen: to settle past the breaker of the tier, which each write that is refused would do.
 """
 
 from __future__ import annotations
@@ -31,16 +32,21 @@ AGAIN: Final = 1.0
 class Doubts:
     """The encoded keys of one tier that are in doubt.  False when there are none.
 
-    steady: a callable that returns seconds, for tests.  Safe from any thread: each step is one
-    operation of a dict, and a key that is written while it is settled has a newer version.
+    steady: a callable that returns seconds, for tests.  drop: removes keys from the tier, given a
+    version; by default that of the tier itself.  Safe from any thread: each step is one operation
+    of a dict, and a key that is written while it is settled has a newer version.
     """
 
-    __slots__ = ("_cache", "_steady", "_tried", "keys")
+    __slots__ = ("_cache", "_drop", "_steady", "_tried", "keys")
 
     def __init__(
-        self, cache: PersistentCache[Any, Any], steady: Callable[[], float] = time.monotonic
+        self,
+        cache: PersistentCache[Any, Any],
+        steady: Callable[[], float] = time.monotonic,
+        drop: Callable[[list[bytes], int], object] | None = None,
     ) -> None:
         self._cache = cache
+        self._drop = drop or cache.tier.drop
         self._steady = steady
         self.keys: dict[bytes, int] = {}
         self._tried = 0.0
@@ -85,8 +91,7 @@ class Doubts:
             return
         self._tried = self._steady()
         try:
-            tier = self._cache.tier
-            tier.drop(list(doubted), tier.versions.next())
+            self._drop(list(doubted), self._cache.tier.versions.next())
         except CacheError:
             return
         for key, since in doubted.items():

@@ -22,7 +22,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from frys_cache.dirty import Dirty, Op, Waiting
 from frys_cache.errors import (
     CacheError,
     CacheTimeout,
@@ -31,14 +30,14 @@ from frys_cache.errors import (
     IntegrityError,
     Unreadable,
 )
-from frys_cache.flusher import Dead, Flusher
-from frys_cache.journal import GroupCommit, Journal, NoJournal
-from frys_cache.signals import Signal
 from frys_cache.tiers.base import after, head_of
 from frys_cache.tiers.face import SyncFace, run_sync
 from frys_cache.tiers.sweeper import later
-from frys_cache.turns import Turns
 from frys_cache.types import MISSING
+from frys_cache.writeback.dirty import Dirty, Op, Waiting
+from frys_cache.writeback.flusher import Dead, Flusher
+from frys_cache.writeback.journal import GroupCommit, Journal, NoJournal
+from frys_cache.writeback.signals import Signal
 
 __all__ = ["DeadLetter", "FlushReport", "Pending"]
 
@@ -248,7 +247,7 @@ class Pending:
         with self._dirty.lock:
             rings = self._dirty.wants_ring_locked()
         if rings:
-            self._flusher.turns.ring()
+            self._flusher.ring()
 
     # --- dead letters ----------------------------------------------------------------------------
 
@@ -371,14 +370,14 @@ class Pending:
         What is left stays in the journal; at level "memory" it is lost.  A second call waits for
         the first one and returns the same.
         """
-        dirty, turns = self._dirty, self._flusher.turns
+        dirty = self._dirty
         with dirty.lock:
             first = not self.closing
             self.closing = True
             if self._closed is None:
                 self._closed = Signal()
             end = self._closed
-        mine = turns.is_mine()
+        mine = self._flusher.turns.is_mine()
         if not first:
             if not mine:
                 with suppress(CacheTimeout):
@@ -389,7 +388,7 @@ class Pending:
             if not mine:
                 report = await self._flush(face, timeout)
         finally:
-            turns.stop(0.0 if mine or self._flusher.is_busy else 0.5)
+            self._flusher.end(0.0 if mine else 0.5)
             if self._commit is not None:
                 self._commit.stop()
             if not dirty.ops and os.getpid() == self._pid:
@@ -403,11 +402,9 @@ class Pending:
         if not hasattr(self, "_commit") or self.closing or sys.is_finalizing():
             return
         if self._dirty.ops and self._pid == os.getpid():
-            if self._flusher.turns.stopped:  # the collector has told it that its owner is gone
-                self._flusher.turns = Turns(self._flusher, "frys-cache flusher")
             later(lambda: run_sync(self.close(SyncFace(), _FORGOTTEN_S)))
         else:
-            self._flusher.turns.stop()
+            self._flusher.end(0.0)
             if not self._dirty.ops:
                 self._journal.close()
 

@@ -1,0 +1,1 @@
+"""Write-back: what waits to be sent, what survives of it, and how it is sent."""
