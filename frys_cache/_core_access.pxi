@@ -78,8 +78,6 @@ cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change 
                     fc_mode mode, object version=None) except -1:
     """Write below, then here.  Where reads come from below too, whoever was faster meanwhile has
     made this value worth nothing here: the key is removed, and the next read asks below."""
-    cdef uint64_t token
-    cdef bint written = False
     cdef int done
     tick(self)
     if mode != FC_PUT and (self.watch & HOOK_WRITE or self.c.store.weighed
@@ -91,17 +89,38 @@ cdef int put_change(MemoryCache self, PyObject *key, PyObject *value, fc_change 
     if self.c.store.weighed:
         change.incoming.weight = weigh(self, key, value)
     if self.watch & HOOK_WRITE:
-        if self.c.chained and change.token is NULL:
-            fc_token(self.c, <Py_hash_t>change.incoming.hash, &token)
-            change.token = &token
-        life = self._on_write(<object>key, <object>value, life_of(self, key, change.ttl), version)
+        return put_through(self, key, value, change, version)
+    done = commit(self, change)
+    if done == FC_HEAVY:
+        raise ValueTooLarge(change.incoming.weight, self.c.store.max_weight)
+    return done
+
+
+cdef int put_through(MemoryCache self, PyObject *key, PyObject *value, fc_change *change,
+                     object version) except -1:
+    """The same where a hook writes below first, and may say what to call when that is done here."""
+    cdef uint64_t token
+    cdef bint written = self.c.chained
+    cdef int done
+    ended = None
+    if written and change.token is NULL:
+        fc_token(self.c, <Py_hash_t>change.incoming.hash, &token)
+        change.token = &token
+    life = self._on_write(<object>key, <object>value, life_of(self, key, change.ttl), version)
+    if type(life) is tuple:
+        life, ended = life
+    try:
         if life is not None:  # it is to be looked at below before its time is over
             change.ttl = nanoseconds(life, "life", False)
-        written = self.c.chained
-    done = commit(self, change)
-    if written and (done == FC_HEAVY or done == 0):
-        pass_by(self, <object>key, <object>value)
-        done = 1
+        done = commit(self, change)
+        if written and (done == FC_HEAVY or done == 0):
+            pass_by(self, <object>key, <object>value)
+            done = 1
+        elif written:  # what is being loaded may be older
+            detach(self, <object>key)
+    finally:
+        if ended is not None:
+            ended()
     if done == FC_HEAVY:
         raise ValueTooLarge(change.incoming.weight, self.c.store.max_weight)
     return done
@@ -127,6 +146,8 @@ cdef int keep(MemoryCache self, object key, object value, int64_t span, double c
         raise
     if done == FC_HEAVY or done == 0:
         pass_by(self, key, value)
+    else:
+        detach(self, key)
     return 0
 
 

@@ -315,18 +315,26 @@ class FrysCache(_Home[K, V]):
         found: list[Any] = run_sync(self._chain().read_many(SYNC, self, keys))
         return found
 
-    def _on_write(self, key: K, value: V, life: float | None, version: int | None) -> float | None:
+    def _on_write(self, key: K, value: V, life: float | None, version: int | None) -> Any:
         """Write below memory, before memory changes; what it raises leaves memory as it was.
 
         life: the seconds that the entry has, or None.  version: of a value that was loaded.
-        Returns the seconds for which memory may answer for it, or None: as long as it lives.
+        Returns the seconds for which memory may answer for it, or None: as long as it lives; or
+        these and what is to be called when memory has changed.
         """
         below = self._below
         if type(below) is not CacheManager:
             below = self._chain()
         if version is None:
-            shown: float | None = run_sync(below.write(SYNC, self, key, value, life))
-            return shown
+            if not below.takes_steps:
+                return run_sync(below.write(SYNC, self, key, value, life))
+            change = below.change_of(self, [key])
+            change.begin()
+            try:
+                return run_sync(below.write(SYNC, self, key, value, life)), change.end
+            except BaseException:
+                change.end()
+                raise
         run_sync(below.write_loaded(SYNC, self, key, value, life, version))
         return None
 

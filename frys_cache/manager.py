@@ -21,6 +21,7 @@ from weakref import WeakValueDictionary
 from frys_cache.breaker import Breaker
 from frys_cache.chain.aside import Aside
 from frys_cache.chain.backfill import Backfill
+from frys_cache.chain.changing import Changing
 from frys_cache.chain.freshness import Freshness, check_seconds
 from frys_cache.chain.held import Held
 from frys_cache.chain.levels import FAULTS, Level
@@ -138,7 +139,6 @@ class CacheManager(Sending):
         self._around = strategy is ConsistencyStrategy.WRITE_AROUND
         self._events = Events()
         self._workers = Workers()
-        self._turns = Turns()
         self._held = Held()
         self._begun: dict[int, int] = {}
         self._steady = time.monotonic
@@ -161,6 +161,7 @@ class CacheManager(Sending):
         versions = next((c.tier.versions for c in tiers if hasattr(c.tier, "versions")), None)
         self._next = (versions or Versions()).next
         self._siblings = siblings_over(self._levels[0].cache) if self._levels else Siblings()
+        self._turns, self._changing = self._siblings.turns, self._siblings.changing
         self._code = self._levels[0].codec.key if self._levels else _same
         self._backfill = Backfill(self._levels, self._workers.submit, self.wall)
         self._aside: Aside | None = None
@@ -174,6 +175,7 @@ class CacheManager(Sending):
             self._begin_write_back(config)
         else:
             self._look_at_journals()
+        self._count_steps()
         self.negatives = self.early = self.waiting_hits = self.stale_served = 0
         self.loads = self.load_failures = self.alone_loads = 0
         self.unwritten = 0
@@ -346,6 +348,7 @@ class CacheManager(Sending):
         code = self._code(key)
         life = self._freshness.jittered(memory._life(key, ttl))
         token = self._begun.get(version)
+        beside = None if self._aside is None else self._aside.token(key)
         if token is None or token != memory._token(key):
             return
         if self._writes is not None and self._writes.find(code) is not None:
@@ -354,20 +357,17 @@ class CacheManager(Sending):
             (level, *self._record(level, code, value, version, level.life(life), self.wall()))
             for level in reversed(self._levels)
         ]
-        for at, (level, record, ends) in enumerate(plan):
-            try:
-                if not await level.ask(face, "put_one", code, record, version, ends):
-                    return
-            except (*FAULTS, CacheTimeout) as error:
-                await self._unwritten(face, memory, [key], [code], level, error, at == 0)
-            else:
-                level.doubts.discard([code])
-        shown = self._look_after(key, value, life)
-        if self._around:
-            memory._forget(key)
-        else:
-            memory._keep(key, value, shown, cost, token)
-        self._tell(memory, key)
+        with self._change_of(memory, [key]):
+            for at, (level, record, ends) in enumerate(plan):
+                try:
+                    if not await level.ask(face, "put_one", code, record, version, ends):
+                        return
+                except (*FAULTS, CacheTimeout) as error:
+                    await self._unwritten(face, memory, [key], [code], level, error, at == 0)
+                else:
+                    level.doubts.discard([code], version)
+            self._follow(memory, key, value, life, cost, token, beside)
+            self._tell(memory, key)
 
     def version(self) -> int:
         """Return the version that a value has whose loading begins now."""
@@ -387,9 +387,12 @@ class CacheManager(Sending):
         self._levels = [level for level in self._levels if not hasattr(level.cache, "alone")]
         self._workers = Workers()
         self._backfill = Backfill(self._levels, self._workers.submit, self.wall)
+        # What the other threads of the parent were at nobody ends here.
+        self._turns, self._changing = Turns(), Changing()
         if self._writes is not None and self._journals is not None:
             # Nothing can be put in the journal here, so the backend is written to at once.
             self._writes = self._journals = None
+        self._count_steps()
 
 
 BEGUN: Final = 10_000

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from frys_cache.chain.levels import FAULTS, Level, expiry_of
 from frys_cache.chain.writing import Writing
-from frys_cache.errors import IntegrityError, TierUnavailable, WriteError
+from frys_cache.errors import CacheTimeout, IntegrityError, TierUnavailable, WriteError
 from frys_cache.types import DEFAULT, MISSING, Default
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Decisions"]
 
+FOLLOWED: Final = ("add", "replace")
+"""What has a value that is looked after when it has been stored."""
 SAME: Final = object()
 """What a step comes to that leaves all as it was."""
 
@@ -67,26 +69,34 @@ class Decisions(Writing):
     ) -> bool:
         life = memory._life(key, ttl)
         token = memory._token(key)
+        beside = None if self._aside is None else self._aside.token(key)
 
         def step(found: Any, _: int) -> tuple[Any, int] | None:
             return (value, self._ends(life)) if (found is not MISSING) == there else None
 
         which = "replace" if there else "add"
-        if await self._change(face, memory, key, which, step) is SAME:
-            return False
-        shown = self._look_after(key, value, life)
-        if self._levels or self._writes is not None or self._backend is not None:
-            self._follow(memory, key, value, shown, cost, token)
+        with self._change_of(memory, [key]):
+            if await self._change(face, memory, key, which, step) is SAME:
+                return False
+            self._follow(memory, key, value, life, cost, token, beside)
         return True
 
     def _follow(
-        self, memory: _Memory, key: Any, value: Any, life: float | None, cost: float, token: int
+        self,
+        memory: _Memory,
+        key: Any,
+        value: Any,
+        life: float | None,
+        cost: float,
+        token: int,
+        beside: Any,
     ) -> None:
-        """Have memory take over what was stored below."""
+        """Have memory take over what was stored below, and look after it."""
+        shown = self._look_after(key, value, life, beside)
         if self._around:
             memory._forget(key)
-        else:
-            memory._keep(key, value, life, cost, token)
+        elif self._levels or self._writes is not None or self._backend is not None:
+            memory._keep(key, value, shown, cost, token)
 
     async def setdefault(self, face: Any, memory: _Memory, key: Any, default: Any) -> Any:
         """Return the value of a key, which becomes `default` if it is nowhere."""
@@ -103,20 +113,31 @@ class Decisions(Writing):
         """Add to an int; memory asks below for it when it is read next."""
         if not isinstance(delta, int):
             raise TypeError(f"incr adds an int, not {type(delta).__name__}")
-        life = memory._life(key, DEFAULT)
+        life, token, until = memory._life(key, DEFAULT), memory._token(key), 0
 
         def step(found: Any, ends: int) -> tuple[Any, int]:
+            nonlocal until
+            until = self._ends(life) if found is MISSING else ends
             if found is MISSING:
-                return int(delta), self._ends(life)
+                return int(delta), until
             if not isinstance(found, int):
                 raise TypeError(f"incr adds ints, not {found!r} and {delta!r}")
             return int(found) + int(delta), ends
 
+        has_below = self._levels or self._writes is not None or self._backend is not None
         try:
-            return cast(int, await self._change(face, memory, key, "incr", step))
-        finally:
-            if self._levels or self._writes is not None or self._backend is not None:
+            with self._change_of(memory, [key]):
+                value = cast(int, await self._change(face, memory, key, "incr", step))
+                if self._levels:
+                    memory._forget(key)
+        except BaseException:
+            if has_below:
                 memory._forget(key)
+            raise
+        if has_below and not self._levels:  # no tier has it, so the next one goes on from memory
+            left = (until - self.wall()) / 1000 if until else None
+            memory._keep(key, value, left, 1.0, token)
+        return value
 
     async def touch(self, face: Any, memory: _Memory, key: Any, ttl: _Ttl) -> bool:
         """Let a key live for another ttl from now on; whether it was somewhere."""
@@ -125,10 +146,13 @@ class Decisions(Writing):
         def step(found: Any, _: int) -> tuple[Any, int] | None:
             return None if found is MISSING else (found, self._ends(life))
 
-        touched = self._levels and await self._change(face, memory, key, "touch", step) is not SAME
+        touched = False
+        if self._levels:
+            with self._change_of(memory, [key]):
+                touched = await self._change(face, memory, key, "touch", step) is not SAME
         if self._aside is not None:
             self._aside.forget(key)
-        return bool(memory._touch(key, life) or touched)
+        return bool(memory._touch(key, life)) or touched
 
     async def ttl_of(self, face: Any, memory: _Memory, key: Any, left: Any) -> float | Any | None:
         """Return the seconds that a key has left, None for ever, or MISSING.
@@ -168,8 +192,9 @@ class Decisions(Writing):
         if not self._levels and self._writes is None and self._backend is None:
             gone = memory._forget(key)
         else:
-            await self._change(face, memory, key, "pop", step)
-            memory._forget(key)
+            with self._change_of(memory, [key]):
+                await self._change(face, memory, key, "pop", step)
+                memory._forget(key)
         if self._aside is not None:
             self._aside.forget(key)
         self._tell(memory, key)
@@ -195,7 +220,7 @@ class Decisions(Writing):
                 f"the {self._levels[-1].name} tier could not decide {which}({key!r}): {error}",
                 {key: error},
             ) from error
-        if changed is not SAME and self._aside is not None:
+        if changed is not SAME and self._aside is not None and which not in FOLLOWED:
             self._aside.forget(key)
         self._tell(memory, key)
         return changed
@@ -215,35 +240,41 @@ class Decisions(Writing):
                 ends = op.expires_ms
             elif self._journals is not None:
                 record, found, ends = await self._found(face, code, self._journals)
+            elif self._levels:
+                _, found, ends = await self._found(face, code, self._levels[-1])
             else:
-                found, ends = memory.peek(key, MISSING), 0
+                found = memory.peek(key, MISSING)
+                ends = 0 if found is MISSING else expiry_of(memory._left(key), self.wall())
             taken = step(found, ends)
             if taken is None:
                 return SAME
             value, ends = taken
             if await writes.change(face, code, key, op, record, value, version, ends):
-                memory._forget(key)
+                if self._levels:
+                    memory._forget(key)
                 return value
 
     async def _change_both(
         self, face: Any, memory: _Memory, key: Any, code: Any, step: _Step, which: str
     ) -> Any:
-        """Decide in the tiers, or in memory, and tell the backend; if that fails, take it back."""
+        """Decide by the lowest tier, or memory, and tell the backend first and then the tiers."""
+        if which == "touch":
+            return await self._change_levels(face, memory, key, code, step, which)
+        found = memory.peek(key, MISSING)
+        ends = 0 if found is MISSING else expiry_of(memory._left(key), self.wall())
         if self._levels:
-            value = await self._change_levels(face, memory, key, code, step, which)
+            if code in self._levels[-1].doubts:
+                raise TierUnavailable("the last write of this key is still to be taken")
+            _, found, ends = await self._found_in_all(face, memory, key, code, which)
+        taken = step(found, ends)
+        if taken is None:
+            return SAME
+        value, ends = taken
+        if value is MISSING:
+            await self._remove_both(face, memory, key, code)
         else:
-            taken = step(memory.peek(key, MISSING), 0)
-            value = SAME if taken is None else taken[0]
-        if value is SAME or which == "touch":
-            return value
-        try:
-            if value is MISSING:
-                await face.call(self._backend.delete, key)
-            else:
-                await face.call(self._backend.store, key, value)
-        except BaseException:
-            await self._distrust(face, memory, [key], [code])
-            raise
+            life = (ends - self.wall()) / 1000 if ends else None
+            await self._write_both(face, memory, code, key, value, life)
         return value
 
     async def _change_levels(
@@ -254,24 +285,20 @@ class Decisions(Writing):
         if code in level.doubts:
             raise TierUnavailable("the last write of this key is still to be taken")
         while True:
-            # The version is from before memory is looked at.  Whoever removes a key removes it
-            # from memory first, so what is removed after that look has a later version.
-            version = self._next()
-            if which == "pop":
-                here = memory._forget(key)  # so that nobody hands down again what was popped
-                life = None
-            else:
-                here, life = memory.peek(key, MISSING), memory._left(key)
-            if here is not MISSING:
-                await self._hand_down(face, code, here, life, version)
-            record, found, ends = await self._found(face, code, level)
+            record, found, ends = await self._found_in_all(face, memory, key, code, which)
             taken = step(found, ends)
             if taken is None:
                 return SAME
             value, ends = taken
             version = self._next()
             new = None if value is MISSING else level.codec.encode(code, value, version, ends)
-            if await level.ask(face, "swap", code, record, new, version, ends):
+            try:
+                done = await level.ask(face, "swap", code, record, new, version, ends)
+            except (*FAULTS, CacheTimeout):
+                # It may be done all the same: what is above may be old now.
+                await self._distrust(face, memory, [key], [code], self._levels[:-1])
+                raise
+            if done:
                 break
         for upper in self._levels[:-1]:
             try:
@@ -279,6 +306,22 @@ class Decisions(Writing):
             except FAULTS as error:
                 await self._unwritten(face, memory, [key], [code], upper, error, False)
         return value
+
+    async def _found_in_all(
+        self, face: Any, memory: _Memory, key: Any, code: Any, which: str
+    ) -> tuple[bytes | None, Any, int]:
+        """Return what the lowest tier has, after handing down to it what memory alone has."""
+        # The version is from before memory is looked at.  Whoever removes a key removes it
+        # from memory first, so what is removed after that look has a later version.
+        version = self._next()
+        if which == "pop":
+            here = memory._forget(key)  # so that nobody hands down again what was popped
+            life = None
+        else:
+            here, life = memory.peek(key, MISSING), memory._left(key)
+        if here is not MISSING:
+            await self._hand_down(face, code, here, life, version)
+        return await self._found(face, code, self._levels[-1])
 
     def _change_memory(self, memory: _Memory, key: Any, step: _Step) -> Any:
         """Decide in memory, which is all there is."""

@@ -4,8 +4,11 @@ A tier that refuses a write or a removal, because its disk is full, still has th
 Until that is gone the key must not be read there.  The keys are remembered in memory and removed
 from the tier when it takes writes again, which is tried once a second, by whoever comes by.
 
-Cost: nothing while there is no doubt; else one lookup in a set.  At most `ROOM` keys: beyond them a
-write has to be refused, since what cannot be remembered cannot be promised.
+Each doubt has the version at which it came up: an older write that ends later does not settle it,
+for it is not what was acknowledged last.
+
+Cost: nothing while there is no doubt; else one lookup in a dict.  At most `ROOM` keys: beyond them
+a write has to be refused, since what cannot be remembered cannot be promised.
 Not chosen: to settle past the breaker of the tier, which each write that is refused would do.
 """
 
@@ -31,7 +34,7 @@ class Doubts:
 
     steady: a callable that returns seconds, for tests.  drop: removes keys from the tier, given a
     version; by default that of the tier itself.  Safe from any thread: each step is one operation
-    of a set, and a key that is written while it is settled has a newer version.
+    of a dict, and a key that is written while it is settled has a newer version.
     """
 
     __slots__ = ("_cache", "_drop", "_steady", "_tried", "keys")
@@ -45,7 +48,7 @@ class Doubts:
         self._cache = cache
         self._drop = drop or cache.tier.drop
         self._steady = steady
-        self.keys: set[bytes] = set()
+        self.keys: dict[bytes, int] = {}
         self._tried = 0.0
 
     def __len__(self) -> int:
@@ -59,27 +62,38 @@ class Doubts:
             self.settle()
         return key in self.keys
 
-    def add(self, keys: Iterable[bytes]) -> bool:
-        """Doubt these keys; False, and none is added, when there is no room for them."""
+    def add(self, keys: Iterable[bytes], version: int = 0) -> bool:
+        """Doubt these keys; False, and none is added, when there is no room for them.
+
+        version: one drawn after the tier has failed.
+        """
         self._tried = self._steady()
-        known = self.keys.union(keys)
-        if len(known) > ROOM:
+        known = dict.fromkeys(keys, version)
+        if len(self.keys.keys() | known) > ROOM:
             return False
-        self.keys.update(keys)
+        self.keys.update(known)
         return True
 
-    def discard(self, keys: Iterable[bytes]) -> None:
-        """Trust these keys again: the tier has taken what was written or removed."""
-        self.keys.difference_update(keys)
+    def discard(self, keys: Iterable[bytes], version: int | None = None) -> None:
+        """Trust these keys again: the tier has taken what was written or removed.
+
+        version: that of what it has taken; where the doubt is newer it stays.
+        """
+        for key in keys:
+            since = self.keys.get(key)
+            if since is not None and (version is None or since <= version):
+                self.keys.pop(key, None)
 
     def settle(self) -> None:
         """Try to remove from the tier what is in doubt."""
-        doubted = list(self.keys)
+        doubted = self.keys.copy()
         if not doubted:
             return
         self._tried = self._steady()
         try:
-            self._drop(doubted, self._cache.tier.versions.next())
+            self._drop(list(doubted), self._cache.tier.versions.next())
         except CacheError:
             return
-        self.keys.difference_update(doubted)
+        for key, since in doubted.items():
+            if self.keys.get(key) == since:  # else it has come up anew
+                self.keys.pop(key, None)

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
     from frys_cache.chain.aside import Aside
     from frys_cache.chain.backfill import Backfill
+    from frys_cache.chain.changing import Changing
     from frys_cache.chain.freshness import Freshness
     from frys_cache.chain.held import Held
     from frys_cache.chain.levels import Level
     from frys_cache.chain.source import Source
+    from frys_cache.chain.turns import Turns
     from frys_cache.chain.workers import Workers
     from frys_cache.health import Events
     from frys_cache.tiers.versions import WallClock
@@ -62,6 +64,8 @@ class Loading:
     IGNORED: Final = (CacheError,)
 
     _levels: list[Level]
+    _turns: Turns
+    _changing: Changing
     _source: Source | None
     _order: Order
     _writes: WriteBack | None
@@ -225,10 +229,30 @@ class Loading:
             self.load_failures += 1
             raise
         self.loads += 1
-        await self._keep_loaded(
-            face, memory, key, code, value, order, version, token, beside, time.monotonic() - began
-        )
-        return value
+        took = time.monotonic() - began
+        if order.takes_key:
+            await self._until_written(face, code)
+        await self._keep_loaded(face, memory, key, code, value, order, version, token, beside, took)
+        return self._seen_beside(memory, key, code, value) if order.takes_key else value
+
+    async def _until_written(self, face: Any, code: Any) -> None:
+        """Wait for a write of a key whose value the source may have given already.
+
+        Else the next reader might find the one before it in a tier.
+        """
+        if self._backend is not None and self._changing.codes and code in self._changing.codes:
+            await self._turns.ended(face, code)
+
+    def _seen_beside(self, memory: Any, key: Any, code: Any, value: Any) -> Any:
+        """Return what others still see of a key that is being changed, else the value found."""
+        if not self._changing.codes or code not in self._changing.codes:
+            return value
+        here = memory.peek(key, MISSING)
+        if here is MISSING and self._aside is not None:
+            kept = self._aside.find(key)
+            if kept is not None and (kept.value is MISSING or kept.fresh_until > self._steady()):
+                return kept.value
+        return value if here is MISSING else here
 
     async def _keep_loaded(
         self,
@@ -253,6 +277,8 @@ class Loading:
                     await self._write_loaded(face, code, MISSING, version, life, 0, took)
             return
         await self._write_loaded(face, code, value, version, life, order.stale_for, took)
+        if self._changing.codes and code in self._changing.codes:
+            return
         if life is not None and self._aside is not None:
             refresh = self._freshness.refresh_after(life, took) if order.takes_key else None
             if refresh is not None or order.stale_for:
@@ -295,7 +321,7 @@ class Loading:
                 self.unwritten += 1
             else:
                 if level.doubted:
-                    level.doubts.discard([code])
+                    level.doubts.discard([code], version)
 
     def _record(
         self,
@@ -395,11 +421,12 @@ class Loading:
             self.loads += 1
             for at, flight in led.items():
                 value = found.get(keys[at], MISSING)
+                await self._until_written(face, codes[at])
                 await self._keep_loaded(
                     face, memory, keys[at], codes[at], value, self._order, version, tokens[at],
                     beside[at], took,
                 )  # fmt: skip
-                values[at] = value
+                values[at] = value = self._seen_beside(memory, keys[at], codes[at], value)
                 if at != first:
                     flight.land(value)
             return values[first]

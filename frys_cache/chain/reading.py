@@ -56,7 +56,11 @@ class Reading(Loading):
             else:
                 stale = kept
         fault: TierUnavailable | Level | None = None
-        for level in self._levels:
+        changing = self._changing.codes
+        levels = self._levels
+        if changing and code in changing:
+            levels = levels[-1:]
+        for level in levels:
             if level.doubted and code in level.doubts:
                 level.misses += not again
                 if not level.breaker.closed:
@@ -109,6 +113,8 @@ class Reading(Loading):
             level.hits += 1
             if level is not self._levels[0]:
                 self._backfill.add(level, code, value, record)
+            if changing and code in changing:
+                return self._seen_beside(memory, key, code, value)
             self._fill(memory, key, value, left, token, level, record)
             return value
         if loads and self._source is not None:
@@ -126,14 +132,17 @@ class Reading(Loading):
         codes = [self._code(key) for key in keys]
         places, stale = self._at_hand(face, memory, keys, codes, tokens, values, loads)
         fault: TierUnavailable | None = None
+        changing = self._changing.codes
         for level in self._levels:
             if not places:
                 break
+            trusted = places
+            if changing and level is not self._levels[-1]:
+                trusted = [at for at in trusted if codes[at] not in changing]
             if level.doubted:
-                trusted = [at for at in places if codes[at] not in level.doubts]
-                level.misses += len(places) - len(trusted)
-            else:
-                trusted = places
+                certain = [at for at in trusted if codes[at] not in level.doubts]
+                level.misses += len(trusted) - len(certain)
+                trusted = certain
             if not trusted:
                 continue
             try:
@@ -234,7 +243,10 @@ class Reading(Loading):
             values[at] = value
             if level is not self._levels[0]:
                 self._backfill.add(level, codes[at], value, record)
-            self._fill(memory, keys[at], value, left, tokens[at], level, record)
+            if self._changing.codes and codes[at] in self._changing.codes:
+                values[at] = self._seen_beside(memory, keys[at], codes[at], value)
+            else:
+                self._fill(memory, keys[at], value, left, tokens[at], level, record)
         level.hits += hits
         return answered
 
@@ -270,6 +282,8 @@ class Reading(Loading):
         self.early += 1
         now = time.monotonic()
         if now < kept.refresh_at:  # memory had no room for it any more
+            if self._changing.codes and code in self._changing.codes:
+                return kept.value
             with suppress(ValueTooLarge):
                 memory._fill(key, kept.value, min(kept.refresh_at, kept.fresh_until), None, token)
         elif loads and now >= kept.retry_at:

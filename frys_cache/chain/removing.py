@@ -11,7 +11,7 @@ between would bring the old value up again.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,10 +33,12 @@ from frys_cache.types import MISSING
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from frys_cache.chain.changing import Change
     from frys_cache.chain.siblings import Siblings
 
 __all__ = ["Removing"]
 
+AT_ONCE: Final = nullcontext()
 UNSTORABLE: Final = (KeyNotStable, KeyTooLarge)
 """What a key raises that cannot be below."""
 
@@ -46,6 +48,8 @@ class Removing(Reading):
 
     _turns: Turns
     _siblings: Siblings
+    takes_steps: bool
+    """Whether a write goes to more than one place, one after the other."""
 
     # ---- remove ----------------------------------------------------------------------------------
 
@@ -66,13 +70,9 @@ class Removing(Reading):
         told = [keys[place] for place in places]
         if self._writes is not None:
             there = await self._remove_waiting(face, told, codes)
-        elif self._backend is not None:
-            there = [False] * len(codes)
-            for at, (key, code) in enumerate(zip(told, codes, strict=True)):
-                work = partial(self._remove_both, face, memory, key, code)
-                there[at] = await self._in_turn(face, memory, key, code, work)
         else:
-            there = await self._drop(face, memory, told, codes, False)
+            with self._change_of(memory, told):
+                there = await self._remove_now(face, memory, told, codes)
         for place, was in zip(places, there, strict=True):
             removed[place] |= was
         for key in keys:
@@ -80,6 +80,17 @@ class Removing(Reading):
                 self._aside.forget(key)
             self._tell(memory, key)
         return removed
+
+    async def _remove_now(
+        self, face: Any, memory: Any, keys: list[Any], codes: list[Any]
+    ) -> list[bool]:
+        if self._backend is None:
+            return await self._drop(face, memory, keys, codes, False)
+        there = []
+        for key, code in zip(keys, codes, strict=True):
+            work = partial(self._remove_both, face, memory, key, code)
+            there.append(await self._in_turn(face, memory, key, code, work))
+        return there
 
     async def _remove_waiting(self, face: Any, keys: list[Any], codes: list[Any]) -> list[bool]:
         """Acknowledge removals that the flusher brings further."""
@@ -97,7 +108,7 @@ class Removing(Reading):
 
     async def _live_below(self, face: Any, code: Any) -> tuple[Level, bytes] | None:
         """Return the first level that has a value for a key that is alive, and its record."""
-        for level in self._levels:
+        for level in self._levels_of(code):
             if level.doubted and code in level.doubts:
                 continue
             try:
@@ -135,29 +146,36 @@ class Removing(Reading):
             if level.hands_down:
                 for code in codes:
                     self._held.forget(code)
+            version = self._next()
             try:
                 # Without a version at the lowest: a removal takes whatever is there at its turn.
-                version = () if at == 0 else (self._next(),)
-                gone = await level.ask(face, "drop", codes, *version)
+                gone = await level.ask(face, "drop", codes, *((version,) if at else ()))
             except (*FAULTS, CacheTimeout) as error:
                 await self._unwritten(face, memory, keys, codes, level, error, at == 0 and not told)
             else:
                 there = [was or now for was, now in zip(there, gone, strict=True)]
                 if level.doubted:
-                    level.doubts.discard(codes)
+                    level.doubts.discard(codes, version)
         return there
 
-    async def _distrust(self, face: Any, memory: Any, keys: list[Any], codes: list[Any]) -> None:
-        """Forget keys whose value in the backend is not known any more."""
+    async def _distrust(
+        self,
+        face: Any,
+        memory: Any,
+        keys: list[Any],
+        codes: list[Any],
+        levels: list[Level] | None = None,
+    ) -> None:
+        """Forget keys whose value below these levels, or all, is not known any more."""
         for key in keys:
             memory._forget(key)
             if self._aside is not None:
                 self._aside.forget(key)
-        for level in self._levels:
+        for level in self._levels if levels is None else levels:
             try:
                 await level.ask(face, "drop", codes)
             except (*FAULTS, CacheTimeout):
-                level.doubts.add(codes)
+                level.doubts.add(codes, self._next())
 
     async def clear(self, face: Any, memory: Any) -> None:
         """Remove all keys of the namespace from every level; `WriteError` where that fails.
@@ -196,6 +214,39 @@ class Removing(Reading):
 
     # ---- what both need --------------------------------------------------------------------------
 
+    def _count_steps(self) -> None:
+        levels = self._levels
+        many = len(levels) > 1 or self._backend is not None
+        self.takes_steps = self._writes is None and bool(levels) and many
+
+    def change_of(self, memory: Any, keys: list[Any]) -> Change:
+        """Return what notes that keys are being changed, from before that until memory has it."""
+        codes = [self._code(key) for key in keys]
+
+        def crossed(places: list[int]) -> None:
+            # Of two writers at once memory keeps neither value, and has none of before.
+            if not self.writes_evicted:
+                for place in places:
+                    memory._forget(keys[place])
+                    if self._aside is not None:
+                        self._aside.forget(keys[place])
+            if self._siblings.are_others:
+                for key in keys:
+                    self._tell(memory, key)
+
+        return self._changing.of(codes, crossed)
+
+    def _change_of(self, memory: Any, keys: list[Any]) -> AbstractContextManager[None]:
+        """Return the same where that takes more than one step."""
+        if self.takes_steps:
+            return self.change_of(memory, keys)
+        return AT_ONCE
+
+    def _levels_of(self, code: Any) -> list[Level]:
+        """Return the levels where a key may be read now."""
+        changing = self._changing.codes
+        return self._levels[-1:] if changing and code in changing else self._levels
+
     async def _in_turn(
         self,
         face: Any,
@@ -226,15 +277,14 @@ class Removing(Reading):
         vital: bool,
     ) -> None:
         """Doubt what a level has of these keys from now on, or forget them above it and raise."""
-        if not (vital and self._strict) and level.doubts.add(codes):
+        if not (vital and self._strict) and level.doubts.add(codes, self._next()):
             level.doubts.settle()  # where only the reserve is touched, removing is still possible
             return
         for key in keys:
             memory._forget(key)
-        for upper in self._levels:
-            if upper is not level:
-                with suppress(*FAULTS, CacheTimeout):
-                    await upper.ask(face, "drop", codes)
+        await self._distrust(
+            face, memory, [], codes, [upper for upper in self._levels if upper is not level]
+        )
         shown = repr(keys[0]) if len(keys) == 1 else f"{len(keys)} keys"
         kind = WriteUnknown if isinstance(error, CacheTimeout) else WriteError
         raise kind(

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
+from frys_cache.chain.changing import Changing
+from frys_cache.chain.turns import Turns
 from frys_cache.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,12 +31,15 @@ class Siblings:
     operation of a dict.
     """
 
-    __slots__ = ("__weakref__", "_refs", "writes")
+    __slots__ = ("__weakref__", "_refs", "changing", "turns", "writes")
 
     def __init__(self) -> None:
         self._refs: dict[int, ref[MemoryCache[Any, Any]]] = {}
         self.writes: Any = None
         """The writes that wait, where one cache has all these entries for itself."""
+        self.turns = Turns()
+        """The turns in which a key is written to a backend and these entries."""
+        self.changing = Changing()
 
     def claim(self) -> None:
         """Raise `ConfigurationError` unless there is no other memory."""

@@ -12,8 +12,10 @@ which would wait for a thousand others; a lock, under which the code of the back
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
+from frys_cache.errors import DeadlockError
 from frys_cache.flight import ABANDONED, ALONE, Flights
 
 __all__ = ["Turns"]
@@ -56,6 +58,21 @@ class Turns:
                 del self._singles[mark]
 
         return await self._in_turn(face, code, marked)
+
+    async def ended(self, face: Any, code: Any) -> None:
+        """Wait for what writes a key now, if anything does, and is not waiting for who calls."""
+        for name, is_one in ((code, True), (_BATCH, any(code in k for k in list(self._batches)))):
+            if not is_one:
+                continue
+            flight, leads = self._flights.board(name)
+            try:
+                if leads:
+                    flight.abandon()
+                else:
+                    with suppress(DeadlockError):
+                        await face.wait(flight)
+            finally:
+                del flight
 
     async def batch(
         self, face: Any, codes: Iterable[Any], work: Callable[[], Awaitable[Any]]

@@ -20,6 +20,7 @@ from typing import Any
 from frys_cache.chain.levels import FAULTS, Level, expiry_of
 from frys_cache.chain.removing import Removing
 from frys_cache.errors import CacheError, CacheTimeout, WriteError
+from frys_cache.tiers.base import head_of
 from frys_cache.types import EvictionCause
 
 __all__ = ["Writing"]
@@ -40,33 +41,35 @@ class Writing(Removing):
         life: seconds, or None for ever.  Returns how long memory may answer for it, or None: as
         long as it was to live.  Raises what the codec and the backend raise, `WriteError` where the
         lowest tier fails and that is an error, and `Backpressure`; then memory is to forget the key
-        or has not changed.
+        or has not changed.  Where it `takes_steps`, to be called within `change_of`.
         """
         code = self._code(key)
         lives = self._freshness.jittered(life) if self._freshness.jitter else life
         writes = self._writes
+        beside = None if self._aside is None else self._aside.token(key)
         if writes is not None:
             ends = 0 if lives is None else expiry_of(lives, self.wall())
             if not (face.blocks and writes.put_now(code, key, value, self._next(), ends)):
                 while not await writes.put(face, code, key, value, self._next(), ends):
                     pass  # somebody else has drawn a newer version before it was taken
         elif self._backend is not None:
-            plan = self._plan(code, value, lives)
-            work = partial(self._write_both, face, memory, code, key, value, lives, plan)
+            work = partial(self._write_both, face, memory, code, key, value, lives)
             await self._in_turn(face, memory, key, code, work)
         else:
-            await self._write_levels(
-                face, memory, code, key, value, lives, self._plan(code, value, lives), False
-            )
-        shown = lives if self._aside is None else self._look_after(key, value, lives)
+            plan = self._plan(code, value, lives)
+            await self._write_levels(face, memory, code, key, value, lives, plan, False)
+        shown = lives if self._aside is None else self._look_after(key, value, lives, beside)
         if self._around:
             memory._forget(key)
         if self._siblings.are_others:
             self._tell(memory, key)
         return None if shown == life else shown
 
-    def _look_after(self, key: Any, value: Any, life: float | None) -> float | None:
-        """Keep beside memory what may be given stale, or renewed early, later on."""
+    def _look_after(self, key: Any, value: Any, life: float | None, beside: Any) -> float | None:
+        """Keep beside memory what may be given stale, or renewed early, later on.
+
+        beside: the token of before the write: of two writers at once neither keeps its value.
+        """
         aside = self._aside
         if aside is None:
             return life
@@ -75,7 +78,9 @@ class Writing(Removing):
             return life
         refresh = self._freshness.refresh_after(life, 0.0)
         if self._freshness.stale_for or refresh is not None:
-            aside.keep(key, value, life, self._freshness.stale_for, refresh, 0.0)
+            stale_for = self._freshness.stale_for
+            if not aside.keep(key, value, life, stale_for, refresh, 0.0, beside):
+                aside.forget(key)
             return life if refresh is None else refresh
         aside.forget(key)
         return life
@@ -88,14 +93,20 @@ class Writing(Removing):
         key: Any,
         value: Any,
         life: float | None,
-        plan: list[tuple[Level, int, bytes, int]],
     ) -> None:
+        """Tell the backend, and then the tiers.
+
+        What has been loaded meanwhile has a version from before it was loaded; so that of the
+        write is from after it was stored.
+        """
+        self._plan(code, value, life)  # raises for what cannot be below, before anything changes
         try:
             await face.call(self._backend.store, key, value)
         except BaseException:
             # It may have stored it all the same: what is here may be old now.
             await self._distrust(face, memory, [key], [code])
             raise
+        plan = self._plan(code, value, life)
         await self._write_levels(face, memory, code, key, value, life, plan, True)
 
     def _plan(
@@ -153,7 +164,7 @@ class Writing(Removing):
                 await self._unwritten(face, memory, [key], [code], level, error, vital)
             else:
                 if level.doubted:
-                    level.doubts.discard([code])
+                    level.doubts.discard([code], version)
 
     def _again(
         self, level: Level, code: Any, value: Any, version: int, life: float | None
@@ -172,10 +183,12 @@ class Writing(Removing):
         `WriteError.failed` says which keys.
         """
         # By code, so that of equal keys the last one counts.
-        batch: dict[Any, tuple[Any, Any, float | None, int]] = {}
+        batch: dict[Any, tuple[Any, Any, float | None, int, Any]] = {}
         for key, value in pairs:
             life = self._freshness.jittered(memory._life(key, ttl))
-            batch[self._code(key)] = key, value, life, memory._token(key)
+            token = memory._token(key)
+            beside = None if self._aside is None else self._aside.token(key)
+            batch[self._code(key)] = key, value, life, token, beside
         if not batch:
             return
         if self._writes is not None:
@@ -187,42 +200,55 @@ class Writing(Removing):
                     for code in late
                 ]
                 late = await self._writes.put_many(face, entries)
-        elif self._backend is not None:
-            keys = {code: batch[code][0] for code in batch}
-            work = partial(self._put_many_both, face, memory, batch)
-            _, crossed = await self._turns.batch(face, keys, work)
-            if crossed:
-                await self._distrust(face, memory, [keys[code] for code in crossed], crossed)
-        else:
-            await self._put_many_levels(face, memory, batch, self._plan_many(batch), False)
+            self._take_over(memory, batch)
+            return
+        with self._change_of(memory, [key for key, *_ in batch.values()]):
+            if self._backend is not None:
+                keys = {code: batch[code][0] for code in batch}
+                work = partial(self._put_many_both, face, memory, batch)
+                _, crossed = await self._turns.batch(face, keys, work)
+                if crossed:
+                    await self._distrust(face, memory, [keys[code] for code in crossed], crossed)
+            else:
+                plan = self._plan_many(batch)
+                await self._put_many_levels(face, memory, batch, plan, False)
+            self._take_over(memory, batch)
+
+    def _take_over(self, memory: Any, batch: dict[Any, Any]) -> None:
+        """Have memory keep a batch that has been stored below."""
         try:
-            for key, value, life, token in batch.values():
-                shown = self._look_after(key, value, life)
+            for key, value, life, token, beside in batch.values():
+                shown = self._look_after(key, value, life, beside)
                 if self._around:
                     memory._forget(key)
                 else:
                     memory._keep(key, value, shown, 1.0, token)
                 self._tell(memory, key)
         except BaseException:  # a sizeof has raised; below are the new values
-            for key, _, _, _ in batch.values():
+            for key, *_ in batch.values():
                 memory._forget(key)
             raise
 
     def _plan_many(self, batch: dict[Any, Any]) -> dict[Level, dict[Any, bytes]]:
-        """Make the records of a batch, before anything has changed."""
+        """Make the records of a batch, before anything has changed.
+
+        A key has the same version in every level, or two batches could win in one level each.
+        """
+        versions = {code: self._next() for code in batch}
         plan: dict[Level, dict[Any, bytes]] = {}
         for level in reversed(self._levels):
             plan[level] = {
-                code: self._again(level, code, value, self._next(), life)[0]
-                for code, (_, value, life, _) in batch.items()
+                code: self._again(level, code, value, versions[code], life)[0]
+                for code, (_, value, life, *_) in batch.items()
             }
         return plan
 
     async def _put_many_both(self, face: Any, memory: Any, batch: dict[Any, Any]) -> None:
         """Tell the backend, and then the tiers of what it has taken."""
-        plan = self._plan_many(batch)
-        values = {key: value for key, value, _, _ in batch.values()}
+        self._plan_many(batch)  # raises for what cannot be below, before anything changes
+        values = {key: value for key, value, *_ in batch.values()}
         store_many = getattr(self._backend, "store_many", None)
+        failed: dict[object, BaseException] = {}
         if store_many is not None:
             try:
                 await face.call(store_many, values)
@@ -230,22 +256,23 @@ class Writing(Removing):
                 await self._distrust(face, memory, list(values), list(batch))
                 raise
         else:
-            failed: dict[object, BaseException] = {}
-            for code, (key, value, _, _) in list(batch.items()):
+            for code, (key, value, *_) in list(batch.items()):
                 try:
                     await face.call(self._backend.store, key, value)
                 except Exception as error:  # noqa: BLE001 - reported, key by key
                     failed[key] = error
                     del batch[code]
-                    for records in plan.values():
-                        records.pop(code, None)
                     await self._distrust(face, memory, [key], [code])
-            if failed:
-                await self._put_many_levels(face, memory, batch, plan, True)
-                raise WriteError(
-                    f"the backend failed to store {len(failed)} of {len(values)} keys", failed
-                )
-        await self._put_many_levels(face, memory, batch, plan, True)
+        await self._put_many_levels(face, memory, batch, self._plan_many(batch), True)
+        if failed:
+            for key, *_ in batch.values():
+                memory._forget(key)  # below is what the backend has taken
+                if self._aside is not None:
+                    self._aside.forget(key)
+                self._tell(memory, key)
+            raise WriteError(
+                f"the backend failed to store {len(failed)} of {len(values)} keys", failed
+            )
 
     async def _put_many_levels(
         self,
@@ -256,12 +283,18 @@ class Writing(Removing):
         told: bool,
     ) -> None:
         """Write a batch into the tiers, the lowest first."""
+        newer: dict[Any, int] = {}
         for at, (level, records) in enumerate(plan.items()):
+            version = None
             try:
                 if (told or at) and self._around:
-                    await level.ask(face, "drop", list(batch), self._next())
-                    continue
-                others = [code for code in batch if not level.admits(code, batch[code][2])]
+                    version = self._next()
+                    await level.ask(face, "drop", list(batch), version)
+                    records = {}
+                for code, drawn in newer.items() if records else ():
+                    _, value, life, *_ = batch[code]
+                    records[code] = self._again(level, code, value, drawn, life)[0]
+                others = [code for code in records if not level.admits(code, batch[code][2])]
                 late = list(records.keys() - others) if others else list(records)
                 while late:
                     if level.hands_down:
@@ -271,18 +304,21 @@ class Writing(Removing):
                     if at:
                         break  # somebody else has been here with newer ones
                     for code in late:
-                        _, value, life, _ = batch[code]
-                        records[code] = self._again(level, code, value, self._next(), life)[0]
+                        _, value, life, *_ = batch[code]
+                        newer[code] = self._next()
+                        records[code] = self._again(level, code, value, newer[code], life)[0]
                 if others:
                     await level.ask(face, "drop", others)
                     for code in others if level.hands_down else ():
                         self._held.add(code, self._next(), batch[code][1])
             except (*FAULTS, CacheTimeout) as error:
-                keys = [key for key, _, _, _ in batch.values()]
+                keys = [key for key, *_ in batch.values()]
                 vital = at == 0 and not told
                 await self._unwritten(face, memory, keys, list(batch), level, error, vital)
             else:
-                level.doubts.discard(batch)
+                for code in batch if level.doubted else ():
+                    own = head_of(records[code])[0] if version is None else version
+                    level.doubts.discard([code], own)
 
     # ---- what memory alone has, where a tier gets what is evicted ------------------------------
 
