@@ -249,7 +249,14 @@ class Decisions(Writing):
                 return value
 
     async def _change_both(
-        self, face: Any, memory: _Memory, key: Any, code: Any, step: _Step, which: str
+        self,
+        face: Any,
+        memory: _Memory,
+        key: Any,
+        code: Any,
+        step: _Step,
+        which: str,
+        crosses: Callable[[], bool],
     ) -> Any:
         """Decide by the lowest tier, or memory, and tell the backend first and then the tiers."""
         if which == "touch":
@@ -265,10 +272,10 @@ class Decisions(Writing):
             return SAME
         value, ends = taken
         if value is MISSING:
-            await self._remove_both(face, memory, key, code)
+            await self._remove_both(face, memory, key, code, crosses)
         else:
             life = (ends - self.wall()) / 1000 if ends else None
-            await self._write_both(face, memory, code, key, value, life)
+            await self._write_both(face, memory, code, key, value, life, crosses)
         return value
 
     async def _change_levels(

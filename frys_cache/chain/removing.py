@@ -129,7 +129,9 @@ class Removing(Reading):
         ends = fresh_ms or hard_ms
         return not ends or ends > self.wall()
 
-    async def _remove_both(self, face: Any, memory: Any, key: Any, code: Any) -> bool:
+    async def _remove_both(
+        self, face: Any, memory: Any, key: Any, code: Any, _crosses: Callable[[], bool]
+    ) -> bool:
         try:
             await face.call(self._backend.delete, key)
         except BaseException:
@@ -253,7 +255,7 @@ class Removing(Reading):
         memory: Any,
         key: Any,
         code: Any,
-        work: Callable[[], Coroutine[Any, Any, Any]],
+        work: Callable[[Callable[[], bool]], Coroutine[Any, Any, Any]],
     ) -> Any:
         """Do this work when no other of the same key is under way; return what it returns."""
         result, crossed = await self._turns.single(face, code, work)

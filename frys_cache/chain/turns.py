@@ -2,8 +2,10 @@
 
 Of two that did, the backend could end with the value of one and the tiers with that of the other.
 A write of one key is a flight under that key: the next one waits for its end.  Batches wait for one
-another; a batch does not wait for single writes, nor they for it, but keys that both have written
-meanwhile are told to the one that ends last, which forgets them in the tiers.
+another; a batch does not wait for single writes, nor they for it.  Where both have written a key
+nobody knows which the backend has taken last.  So each asks for that when the backend has taken its
+own, after it has drawn its version, and then forgets the key in the tiers instead of writing it; and
+once more at its end.
 
 Cost: 1 us for a write that meets none.  Not chosen: a batch that takes the turns of all its keys,
 which would wait for a thousand others; a lock, under which the code of the backend would run.
@@ -38,9 +40,12 @@ class Turns:
         self._batches: list[frozenset[Any]] = []
         self._begun = 0  # batches so far
 
-    async def single(self, face: Any, code: Any, work: Callable[[], Awaitable[Any]]) -> Any:
+    async def single(
+        self, face: Any, code: Any, work: Callable[[Callable[[], bool]], Awaitable[Any]]
+    ) -> Any:
         """Do this work when no other of the same key is under way.
 
+        work: called with what tells whether a batch has written the key by then.
         Returns (what it returns, whether a batch has written the key meanwhile).
         """
 
@@ -49,7 +54,7 @@ class Turns:
             begun = self._begun
             self._singles[mark] = code
             try:
-                result = await work()
+                result = await work(lambda: self._met_batch(code, begun))
                 # In this order: a batch that begins now finds the mark, or is seen here.
                 return result, self._met_batch(code, begun)
             finally:
@@ -75,10 +80,14 @@ class Turns:
                 del flight
 
     async def batch(
-        self, face: Any, codes: Iterable[Any], work: Callable[[], Awaitable[Any]]
+        self,
+        face: Any,
+        codes: Iterable[Any],
+        work: Callable[[Callable[[], set[Any]]], Awaitable[Any]],
     ) -> tuple[Any, list[Any]]:
         """Do this work when no other batch is under way.
 
+        work: called with what tells those of its keys that single writes have written by then.
         Returns (what it returns, those of its keys that single writes have written meanwhile).
         """
         keys = frozenset(codes)
@@ -87,11 +96,15 @@ class Turns:
             touched = self._touched = set()
             self._batches.append(keys)
             self._begun += 1
-            touched.update(list(self._singles.values()))
-            try:
-                result = await work()
+
+            def crossed() -> set[Any]:
                 touched.update(list(self._singles.values()))
-                return result, [code for code in keys if code in touched]
+                return keys & touched
+
+            crossed()
+            try:
+                result = await work(crossed)
+                return result, list(crossed())
             finally:
                 self._touched = None
                 self._batches.remove(keys)

@@ -14,6 +14,7 @@ Not chosen: a lock per key around all levels, under which foreign code would run
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -93,6 +94,7 @@ class Writing(Removing):
         key: Any,
         value: Any,
         life: float | None,
+        crosses: Callable[[], bool],
     ) -> None:
         """Tell the backend, and then the tiers.
 
@@ -107,7 +109,10 @@ class Writing(Removing):
             await self._distrust(face, memory, [key], [code])
             raise
         plan = self._plan(code, value, life)
-        await self._write_levels(face, memory, code, key, value, life, plan, True)
+        if crosses():
+            await self._distrust(face, memory, [key], [code])
+        else:
+            await self._write_levels(face, memory, code, key, value, life, plan, True)
 
     def _plan(
         self, code: Any, value: Any, life: float | None
@@ -148,6 +153,9 @@ class Writing(Removing):
                         version = newest
                         record, ends = self._again(level, code, value, version, life)
                     while not await level.ask(face, "put_one", code, record, version, ends):
+                        if told:  # nobody knows which value the backend has taken last
+                            await level.ask(face, "drop", [code])
+                            break
                         if at:
                             break  # somebody else has been here with a newer one
                         # Late is who drew a version and was overtaken: that is no reason to lose.
@@ -243,7 +251,9 @@ class Writing(Removing):
             }
         return plan
 
-    async def _put_many_both(self, face: Any, memory: Any, batch: dict[Any, Any]) -> None:
+    async def _put_many_both(
+        self, face: Any, memory: Any, batch: dict[Any, Any], crossed: Callable[[], set[Any]]
+    ) -> None:
         """Tell the backend, and then the tiers of what it has taken."""
         self._plan_many(batch)  # raises for what cannot be below, before anything changes
         values = {key: value for key, value, *_ in batch.values()}
@@ -263,7 +273,13 @@ class Writing(Removing):
                     failed[key] = error
                     del batch[code]
                     await self._distrust(face, memory, [key], [code])
-        await self._put_many_levels(face, memory, batch, self._plan_many(batch), True)
+        plan = self._plan_many(batch)
+        if unsure := [code for code in crossed() if code in batch]:
+            await self._distrust(face, memory, [batch[code][0] for code in unsure], unsure)
+            for records in plan.values():
+                for code in unsure:
+                    del records[code]
+        await self._put_many_levels(face, memory, batch, plan, True)
         if failed:
             for key, *_ in batch.values():
                 memory._forget(key)  # below is what the backend has taken
@@ -301,6 +317,9 @@ class Writing(Removing):
                         for code in late:
                             self._held.forget(code)
                     late = await level.ask(face, "write", [(code, records[code]) for code in late])
+                    if told and late:  # nobody knows which value the backend has taken last
+                        await level.ask(face, "drop", late)
+                        break
                     if at:
                         break  # somebody else has been here with newer ones
                     for code in late:
@@ -316,8 +335,8 @@ class Writing(Removing):
                 vital = at == 0 and not told
                 await self._unwritten(face, memory, keys, list(batch), level, error, vital)
             else:
-                for code in batch if level.doubted else ():
-                    own = head_of(records[code])[0] if version is None else version
+                for code in (batch if version else records) if level.doubted else ():
+                    own = version or head_of(records[code])[0]
                     level.doubts.discard([code], own)
 
     # ---- what memory alone has, where a tier gets what is evicted ------------------------------
