@@ -99,7 +99,7 @@ class Turns:
 
             def crossed() -> set[Any]:
                 touched.update(list(self._singles.values()))
-                return keys & touched
+                return touched & keys
 
             crossed()
             try:
