@@ -132,7 +132,6 @@ class Flusher:
         "_send",
         "_steady",
         "_until",
-        "dead",
         "dirty",
         "journal",
         "on_dead",
@@ -166,7 +165,6 @@ class Flusher:
         self.on_event = on_event
         self._steady = steady
         self._draw = draw
-        self.dead: dict[Any, Dead] = {}
         self._until = 0.0  # an outage: nothing is tried before
         self._outages = 0
         self._out_since: float | None = None
@@ -174,6 +172,11 @@ class Flusher:
         self._landing: Signal | None = None  # what ends with the batch that is on its way
         self._ended = False
         self.turns = Turns(self, _NAME)
+
+    @property
+    def dead(self) -> dict[Any, Dead]:
+        """Return what was set aside, by code."""
+        return self.dirty.dead
 
     # --- when ------------------------------------------------------------------------------------
 
@@ -210,6 +213,13 @@ class Flusher:
             self._until = 0.0
             self.dirty.hurry_locked()
         self.ring()
+
+    def told(self) -> None:
+        """Have the next turn now, if nobody has asked for that."""
+        with self.dirty.lock:
+            rings = self.dirty.wants_ring_locked()
+        if rings:
+            self.ring()
 
     def ring(self) -> None:
         """Have the next turn now."""
@@ -284,6 +294,11 @@ class Flusher:
         try:
             ended = self._move(piece)
         except CacheClosed:
+            # The tier has gone first: the journal keeps it, and nobody has anything to wait for.
+            with self.dirty.lock:
+                waiting, self.dirty.waiting = self.dirty.waiting, []
+            for one in waiting:
+                one.end.land()
             raise
         except CacheError:
             with self.dirty.lock:

@@ -88,7 +88,6 @@ class Pending:
         "_put_timeout",
         "_steady",
         "_tier",
-        "closing",
         "durability",
         "find",
         "unknown",
@@ -164,10 +163,9 @@ class Pending:
     def _begin(self) -> None:
         """Have nothing to send: at first, and in a forked child."""
         self._pid = os.getpid()
-        self.closing = False
         self._closed: Signal | None = None
         top = 0 if self._tier is None else self._tier.versions.last()
-        self._dirty = Dirty(*self._bounds, top)
+        self._dirty = Dirty(*self._bounds, top, self._steady)
         self.find = self._dirty.ops.get
         told = weakref.WeakMethod(self._died)
 
@@ -240,14 +238,8 @@ class Pending:
         for letter in unreadable:
             self._flusher.tell("dead-letter", key=letter.op.code, attempts=0, error=letter.error)
         if count:
-            self._ring()
+            self._flusher.told()
         return count
-
-    def _ring(self) -> None:
-        with self._dirty.lock:
-            rings = self._dirty.wants_ring_locked()
-        if rings:
-            self._flusher.ring()
 
     # --- dead letters ----------------------------------------------------------------------------
 
@@ -292,7 +284,7 @@ class Pending:
                     count += 1
                 else:
                     flusher.restore_locked(op.code)
-        self._ring()
+        self._flusher.told()
         return count
 
     # --- barriers --------------------------------------------------------------------------------
@@ -372,8 +364,8 @@ class Pending:
         """
         dirty = self._dirty
         with dirty.lock:
-            first = not self.closing
-            self.closing = True
+            first = not dirty.closing
+            dirty.closing = True
             if self._closed is None:
                 self._closed = Signal()
             end = self._closed
@@ -399,7 +391,7 @@ class Pending:
 
     def __del__(self) -> None:
         """Send what can be sent, in a thread: this one may hold any lock."""
-        if not hasattr(self, "_commit") or self.closing or sys.is_finalizing():
+        if not hasattr(self, "_commit") or self._dirty.closing or sys.is_finalizing():
             return
         if self._dirty.ops and self._pid == os.getpid():
             later(lambda: run_sync(self.close(SyncFace(), _FORGOTTEN_S)))

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
 
-from frys_cache.dirty import Op
+from frys_cache.dirty import LOGGED, Op
 from frys_cache.errors import Backpressure, CacheClosed, CacheError, CacheTimeout
 from frys_cache.journal import refused
 from frys_cache.pending import DeadLetter, FlushReport, Pending, size_of
@@ -87,39 +87,17 @@ class WriteBack(Pending):
         if self._encode is None:
             return self._op(code, key, value, version, expires_ms)
         record = self._encode(code, value, version, expires_ms)
-        size = len(code) + len(record)
-        op = Op(code, key, version, expires_ms, record, MISSING, False, size, self._steady())
-        dirty = self._dirty
-        ops, stripe = dirty.ops, dirty.stripe
-        with dirty.lock:
-            if (
-                version <= stripe.top
-                or code in ops
-                or len(ops) >= dirty.max_entries
-                or dirty.size + size > dirty.max_bytes
-                or self._flusher.dead
-                or self.closing
-            ):
-                return op
-            stripe.top = version
-            try:
-                self._log(code, record)
-            except CacheError as error:
-                raise refused(error) from error
-            # Nothing can come between from here to the end of the size.
-            if code in ops:
-                if ops[code].version > version:
-                    self._flusher.restore_locked(code)
-                    return True
-                return op
-            ops[code] = op
-            dirty.size += size
-            dirty.queue.append(op)
-            if len(dirty.queue) < dirty.ring_entries and dirty.size < dirty.ring_bytes:
-                return True
-            dirty.wants_ring_locked()
-        self._flusher.ring()
-        return True
+        try:
+            taken = self._dirty.take(code, key, record, version, expires_ms, self._log)
+        except CacheError as error:
+            raise refused(error) from error
+        if taken is False:
+            self._flusher.told()
+            return True
+        if taken is not True and taken.state == LOGGED:
+            with self._dirty.lock:
+                self._flusher.restore_locked(code)
+        return taken
 
     async def delete(self, face: Any, code: Any, key: Any, version: int) -> bool:
         """Take a delete, as `put` does."""
@@ -191,7 +169,7 @@ class WriteBack(Pending):
         letter = None
         with dirty.lock:
             while True:
-                if self.closing:
+                if dirty.closing:
                     raise CacheClosed("the cache has been closed")
                 old = dirty.ops.get(code)
                 if dirty.is_late_locked(op, old):
@@ -219,7 +197,7 @@ class WriteBack(Pending):
         dirty, flusher = self._dirty, self._flusher
         gone: list[Any] = []
         with dirty.lock:
-            if self.closing:
+            if dirty.closing:
                 raise CacheClosed("the cache has been closed")
             late, pairs = [], []
             growth = entries = 0

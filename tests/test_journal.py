@@ -455,11 +455,18 @@ FROM_DEL = """
 
 @pytest.mark.parametrize("when", ["now", "at exit"])
 def test_close_from_a_destructor(tmp_path, when, monkeypatch):
-    """Catch a close that hangs in a destructor or at the end of everything."""
+    """Catch a close that hangs in a destructor or at the end of everything, or forgets something.
+
+    The collector may end the tier first: then the journal has what could not be moved.
+    """
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    began = time.monotonic()
     said = run_quietly(FROM_DEL, tmp_path, when, seconds=30)
-    if when == "now":
-        assert said == "FlushReport(written=50, dead=0, left=0)\n"
+    assert time.monotonic() - began < 8
     desk = Desk(tmp_path)
-    assert desk.journal() == []
+    left = desk.writes.replay()
+    if when == "now":
+        assert said.startswith(f"FlushReport(written={50 - left}, dead=0, left=")
+    else:
+        assert left == 0
     desk.close()

@@ -39,10 +39,12 @@ STEPS = {
         "versions",
     )
 }
-DISK = STORE | STEPS | {"tiers/disk"}
+DISK = STORE | STEPS | {"tiers/disk", "tiers/settling"}
 # What the manager is made of, beside the tiers.
 PARTS = {"config", "decisions", "doubts", "held", "siblings", "warming"}
-CHAIN = {"_core", "flight", "flight_ring", "breaker", "consistency", "journal", "tiers/", *CODEC}
+# Write-back, lowest first.
+WRITES = {"signals", "turns", "dirty", "journal", "flusher", "pending", "writeback"}
+CHAIN = {"_core", "flight", "flight_ring", "breaker", "consistency", *WRITES, "tiers/", *CODEC}
 SIDE = {"policies", "invalidation", "preload", "stats"}
 MODELS = {"_queue_models", "_reference_views", "_tinylfu_model"}
 FRONT = {"below", "cache", "aio", "builder"}
@@ -62,7 +64,8 @@ MAY_IMPORT = {
     "tiers/opening": DATABASE | {"tiers/sentinel"},
     "tiers/store": STORE,
     **dict.fromkeys(STEPS, LOWEST | {"tiers/base"}),
-    "tiers/disk": STORE | STEPS,
+    "tiers/settling": DATABASE | STEPS,
+    "tiers/disk": STORE | STEPS | {"tiers/settling"},
     "tiers/bound": DISK,
     "tiers/secondary": DISK,
     "tiers/changes": DISK,
@@ -76,7 +79,15 @@ MAY_IMPORT = {
     "flight": LOWEST | {"flight_ring"},
     "breaker": LOWEST | {"tiers/face"},
     "consistency": LOWEST | {"tiers/base"},
-    "journal": LOWEST | {"tiers/base", "consistency"},
+    "signals": LOWEST,
+    "turns": LOWEST,
+    "dirty": LOWEST | {"_core", "signals", "tiers/stripes"},
+    "journal": LOWEST | {"signals", "turns", "tiers/base"},
+    "flusher": LOWEST | {"signals", "turns", "dirty", "journal"},
+    "pending": LOWEST
+    | WRITES - {"writeback"}
+    | {f"tiers/{n}" for n in ("base", "face", "sweeper")},
+    "writeback": LOWEST | WRITES,
     **dict.fromkeys(("decisions", "doubts", "held", "siblings", "warming"), CHAIN | PARTS),
     "manager": CHAIN | PARTS,
     **dict.fromkeys(SIDE, CHAIN | {"manager"}),
