@@ -126,6 +126,7 @@ class Op:
         since: float,
     ) -> None: ...
 
+@disjoint_base
 class Intake:
     ops: dict[Any, Op]
     dead: dict[Any, Any]
@@ -146,7 +147,7 @@ class Intake:
         record: bytes,
         version: int,
         expires_ms: int,
-        log: Callable[[bytes, bytes], object],
+        tier: Any,
     ) -> Op | bool: ...
 
 def _check_ttl(ttl: object) -> None: ...

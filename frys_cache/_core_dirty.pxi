@@ -49,15 +49,18 @@ cdef class Intake:
         self.ops = {}
         self.dead = {}
 
-    def take(self, bytes code not None, key, bytes record not None, version, expires_ms, log):
-        """Journal a write with `log` and make it dirty; True: taken, False: and somebody must ring.
+    def take(self, bytes code not None, key, bytes record not None, version, expires_ms, tier):
+        """Journal a write and make it dirty; True: taken, False: and somebody must ring.
+
+        tier: what keeps the journal, with the fields and the method of `tiers/settling.py`; None:
+        there is no journal.
 
         An Op, the write: it is not taken, and more than this has to be looked at.  Where its state
         is `LOGGED`, the journal has it already, and has to say again what `ops` says.
         """
         cdef Op op = Op.__new__(Op)
         cdef Op other
-        cdef int64_t size = len(code) + len(record)
+        cdef int64_t left, size = len(code) + len(record)
         op.code = code
         op.key = key
         op.version = version
@@ -72,7 +75,13 @@ cdef class Intake:
                     or version <= self.stripe.top or code in self.ops):
                 return op
             self.stripe.top = version
-            log(code, record)
+            if tier is not None:
+                left = tier._budget - size
+                if left < 0:
+                    tier.put_journal(code, record)
+                else:
+                    tier._budget = left
+                    tier._journal(code, record)
             # In there a destructor or a handler may have put the same key, or cleared all.
             if code in self.ops or self.stripe.top != version:
                 op.state = LOGGED

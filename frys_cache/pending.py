@@ -153,7 +153,7 @@ class Pending:
         prefix = codec.prefix() if codec is not None else b""
         kind = NoJournal if durability == "memory" else Journal
         self._journal = kind(tier, prefix)
-        self._log = self._journal.put if durability == "memory" else tier.put_journal
+        self._log = None if durability == "memory" else tier
         self.unknown = self._journal.unknown
         self._begin()
         self._journal.open()

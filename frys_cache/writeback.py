@@ -17,10 +17,11 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from frys_cache.dirty import LOGGED, Op
-from frys_cache.errors import Backpressure, CacheClosed, CacheError, CacheTimeout
+from frys_cache.errors import Backpressure, CacheClosed, CacheTimeout
 from frys_cache.journal import refused
 from frys_cache.pending import DeadLetter, FlushReport, Pending, size_of
 from frys_cache.signals import Signal
+from frys_cache.tiers.handle import translate
 from frys_cache.types import MISSING
 
 __all__ = ["DeadLetter", "FlushReport", "WriteBack"]
@@ -55,11 +56,14 @@ class WriteBack(Pending):
     # --- writing ---------------------------------------------------------------------------------
 
     def put_now(self, code: Any, key: Any, value: Any, version: int, expires_ms: int) -> bool:
-        """Take a write at once; False: that cannot be, `put` has to be awaited.
+        """Take a write at once; False: late, no room, or level "host": `put` has to be awaited.
 
         Raises what `put` does where there is nothing to wait for.
         """
-        return self._commit is None and self._now(code, key, value, version, expires_ms) is True
+        if self._commit is not None:
+            return False
+        taken = self._now(code, key, value, version, expires_ms)
+        return taken is True or self._take(taken) is True
 
     async def put(
         self, face: Any, code: Any, key: Any, value: Any, version: int, expires_ms: int
@@ -89,12 +93,14 @@ class WriteBack(Pending):
         record = self._encode(code, value, version, expires_ms)
         try:
             taken = self._dirty.take(code, key, record, version, expires_ms, self._log)
-        except CacheError as error:
-            raise refused(error) from error
+        except Exception as error:
+            raise refused(translate(error)) from error
+        if taken is True:
+            return True
         if taken is False:
             self._flusher.told()
             return True
-        if taken is not True and taken.state == LOGGED:
+        if taken.state == LOGGED:
             with self._dirty.lock:
                 self._flusher.restore_locked(code)
         return taken

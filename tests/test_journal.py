@@ -152,10 +152,37 @@ def test_garbage_in_the_journal_is_set_aside_and_told(tmp_path):
     again.close()
 
 
+def test_reader_beside_the_owner_takes_nothing_and_acknowledges_nothing(tmp_path, monkeypatch):
+    """Catch a second process that sends the writes of the first, or takes some of its own."""
+    desk = Desk(tmp_path)
+    desk.put("a", 1)
+    source = """
+        import sys
+        from frys_cache import Backpressure
+        from frys_cache.tiers.secondary import SecondaryTier
+        from frys_cache.tiers.disk import DiskTier
+        from frys_cache.tiers.store import open_store
+        from frys_cache.codec.entry import Codec
+        from written import Desk
+        for kind, mode in ((SecondaryTier, "secondary"), (DiskTier, "memory-only")):
+            desk = Desk(tier=kind(open_store(sys.argv[1], on_locked=mode)), codec=Codec())
+            print(desk.writes.replay())
+            try:
+                desk.put("b", 1)
+            except Backpressure:
+                print("refused")
+            desk.close()
+    """
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    assert run_quietly(source, tmp_path / "db", seconds=30) == "0\nrefused\n" * 2
+    assert desk.journal() == [desk.code("a")]
+    desk.close()
+
+
 # --- what cannot be written -----------------------------------------------------------------------
 
 
-def test_full_disk_refuses_and_acknowledges_nothing(tmp_path):
+def test_full_disk_refuses_and_acknowledges_nothing(tmp_path, monkeypatch):
     """Catch C-11: a write that is acknowledged though no journal has it."""
     desk = Desk(tmp_path)
     desk.put("before", 1)

@@ -87,7 +87,7 @@ MAY_IMPORT = {
     "pending": LOWEST
     | WRITES - {"writeback"}
     | {f"tiers/{n}" for n in ("base", "face", "sweeper")},
-    "writeback": LOWEST | WRITES,
+    "writeback": LOWEST | WRITES | {"tiers/handle"},
     **dict.fromkeys(("decisions", "doubts", "held", "siblings", "warming"), CHAIN | PARTS),
     "manager": CHAIN | PARTS,
     **dict.fromkeys(SIDE, CHAIN | {"manager"}),

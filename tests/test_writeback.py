@@ -162,8 +162,9 @@ def test_put_now_is_the_short_way(desk):
     code = desk.code("a")
     assert desk.writes.put_now(code, "a", 1, desk.version(), 0)
     assert desk.dirty("a") == 1
-    assert not desk.writes.put_now(code, "a", 2, desk.version(), 0)
-    assert desk.put("a", 2)
+    old = desk.version()
+    assert desk.writes.put_now(code, "a", 2, desk.version(), 0)
+    assert not desk.writes.put_now(code, "a", "late", old, 0)
     assert desk.dirty("a") == 2
     assert desk.writes.entries == 1
     assert desk.tier.rocks.get("journal", code) == desk.writes.find(code).record
