@@ -2,8 +2,8 @@
 
 A put encodes its value, writes one journal record and puts an `Op` into the dirty map, where every
 reader looks before it looks below: so everybody reads what was written, wherever it is by then.
-dirty.py says what waits, journal.py what survives, flusher.py how it is sent, pending.py how it
-begins and ends.
+dirty.py says what waits, journal.py what survives, flusher.py and rounds.py how it is sent, kept.py
+and pending.py how it begins and ends.
 
 Cost of a put at level "process": RocksDB's put of a record and about as much again.
 Not chosen: acknowledging a write that is in memory only, unless that is asked for by name; dropping
@@ -19,7 +19,8 @@ from typing import Any, Literal
 from frys_cache.dirty import LOGGED, Op
 from frys_cache.errors import Backpressure, CacheClosed, CacheTimeout
 from frys_cache.journal import refused
-from frys_cache.pending import DeadLetter, FlushReport, Pending, size_of
+from frys_cache.kept import DeadLetter
+from frys_cache.pending import FlushReport, Pending, size_of
 from frys_cache.signals import Signal
 from frys_cache.tiers.handle import translate
 from frys_cache.types import MISSING

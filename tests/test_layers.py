@@ -43,7 +43,9 @@ DISK = STORE | STEPS | {"tiers/disk", "tiers/settling"}
 # What the manager is made of, beside the tiers.
 PARTS = {"config", "decisions", "doubts", "held", "siblings", "warming"}
 # Write-back, lowest first.
-WRITES = {"signals", "turns", "dirty", "journal", "flusher", "pending", "writeback"}
+WRITES = {
+    *("signals", "turns", "dirty", "rounds", "journal", "flusher", "kept", "pending", "writeback")
+}
 CHAIN = {"_core", "flight", "flight_ring", "breaker", "consistency", *WRITES, "tiers/", *CODEC}
 SIDE = {"policies", "invalidation", "preload", "stats"}
 MODELS = {"_queue_models", "_reference_views", "_tinylfu_model"}
@@ -83,7 +85,9 @@ MAY_IMPORT = {
     "turns": LOWEST,
     "dirty": LOWEST | {"_core", "signals", "tiers/stripes"},
     "journal": LOWEST | {"signals", "turns", "tiers/base"},
-    "flusher": LOWEST | {"signals", "turns", "dirty", "journal"},
+    "rounds": LOWEST | {"dirty"},
+    "flusher": LOWEST | {"signals", "turns", "dirty", "journal", "rounds"},
+    "kept": LOWEST | {"dirty", "flusher", "journal", "tiers/base"},
     "pending": LOWEST
     | WRITES - {"writeback"}
     | {f"tiers/{n}" for n in ("base", "face", "sweeper")},
