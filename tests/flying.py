@@ -1,5 +1,6 @@
 """Threads and loads for the tests of flights, and what must hold when a test is over."""
 
+import asyncio
 import inspect
 import textwrap
 import threading
@@ -7,6 +8,7 @@ import time
 
 from frys_cache import flight_ring as ring
 from frys_cache.flight import ABANDONED, Flights
+from frys_cache.tiers.face import ASYNC
 
 TIMEOUT = 60
 
@@ -35,6 +37,18 @@ def load(flights, key, loader):
             if leads:
                 flight.abandon()
             del flight
+
+
+async def load_async(flights, key, loader):
+    """Return what await loader() gives for a key, from whichever thread or task loads it."""
+    while True:
+        flight, leads = flights.board(key)
+        try:
+            value = await (ASYNC.lead(flight, loader) if leads else ASYNC.wait(flight))
+        finally:
+            del flight
+        if value is not ABANDONED:
+            return value
 
 
 # For the processes that some tests start.
@@ -79,6 +93,40 @@ def waiters():
     """Return how many threads wait for a flight that is under way."""
     waits = list(ring.waiting.values())
     return sum(flights[-1]._gate is not None for flights in waits)
+
+
+def tasks_waiting(flight):
+    """Return how many tasks wait for a flight."""
+    groups = [callback.args[0]() for callback in list(flight._on_end.values())]
+    return sum(len(group._futures) for group in groups if group is not None)
+
+
+async def until_async(condition):
+    """Wait, without blocking the loop, until a condition holds that nothing announces."""
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        await asyncio.sleep(0.001)
+
+
+async def never():
+    await asyncio.get_running_loop().create_future()
+
+
+def only(flights):
+    """Return the one flight that is under way."""
+    (flight,) = flights._under_way
+    return flight
+
+
+def of(flights, key):
+    """Return the flight of a key, None if there is none under way."""
+    return next((flight for flight in list(flights._under_way) if flight._key == key), None)
+
+
+def within(seconds, coroutine):
+    """Run a coroutine to its end, which has to come soon."""
+    return asyncio.run(asyncio.wait_for(coroutine, seconds))
 
 
 def fresh_flights():
