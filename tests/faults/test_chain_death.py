@@ -99,6 +99,7 @@ def child(source, *args):
     """Start an interpreter; its stdout says what it has acknowledged."""
     return subprocess.Popen(
         [sys.executable, "-P", "-c", source, *map(str, args)],
+        bufsize=0,  # `communicate` reads past what `readline` has buffered
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(frys_cache.__file__).parents[1])},
