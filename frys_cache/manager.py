@@ -348,7 +348,7 @@ class CacheManager(Sending):
         code = self._code(key)
         life = self._freshness.jittered(memory._life(key, ttl))
         token = self._begun.get(version)
-        beside = 0 if self._aside is None else self._aside.token(key)
+        beside = None if self._aside is None else self._aside.token(key)
         if token is None or token != memory._token(key):
             return
         if self._writes is not None and self._writes.find(code) is not None:

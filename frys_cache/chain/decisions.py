@@ -69,7 +69,7 @@ class Decisions(Writing):
     ) -> bool:
         life = memory._life(key, ttl)
         token = memory._token(key)
-        beside = 0 if self._aside is None else self._aside.token(key)
+        beside = None if self._aside is None else self._aside.token(key)
 
         def step(found: Any, _: int) -> tuple[Any, int] | None:
             return (value, self._ends(life)) if (found is not MISSING) == there else None
@@ -78,7 +78,10 @@ class Decisions(Writing):
         with self._change_of(memory, [key]):
             if await self._change(face, memory, key, which, step) is SAME:
                 return False
-            self._follow(memory, key, value, life, cost, token, beside)
+            if self._levels or self._writes is not None or self._backend is not None:
+                self._follow(memory, key, value, life, cost, token, beside)
+            else:  # in memory it is
+                self._look_after(key, value, life, beside)
         return True
 
     def _follow(
@@ -89,13 +92,13 @@ class Decisions(Writing):
         life: float | None,
         cost: float,
         token: int,
-        beside: int,
+        beside: Any,
     ) -> None:
         """Have memory take over what was stored below, and look after it."""
         shown = self._look_after(key, value, life, beside)
         if self._around:
             memory._forget(key)
-        elif self._levels or self._writes is not None or self._backend is not None:
+        else:
             memory._keep(key, value, shown, cost, token)
 
     async def setdefault(self, face: Any, memory: _Memory, key: Any, default: Any) -> Any:

@@ -7,8 +7,8 @@ from the tier when it takes writes again, which is tried once a second, by whoev
 Each doubt has the version at which it came up: an older write that ends later does not settle it,
 for it is not what was acknowledged last.
 
-Cost: nothing while there is no doubt; else one lookup in a dict.  At most `ROOM` keys: beyond them a
-write has to be refused, since what cannot be remembered cannot be promised.
+Cost: nothing while there is no doubt; else one lookup in a dict.  At most `ROOM` keys: beyond them
+a write has to be refused, since what cannot be remembered cannot be promised.
 Not chosen: to settle past the breaker of the tier, which each write that is refused would do.
 """
 

@@ -232,9 +232,7 @@ class Loading:
         took = time.monotonic() - began
         if order.takes_key:
             await self._until_written(face, code)
-        await self._keep_loaded(
-            face, memory, key, code, value, order, version, token, beside, took
-        )
+        await self._keep_loaded(face, memory, key, code, value, order, version, token, beside, took)
         return self._seen_beside(memory, key, code, value) if order.takes_key else value
 
     async def _until_written(self, face: Any, code: Any) -> None:

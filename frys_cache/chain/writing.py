@@ -47,7 +47,7 @@ class Writing(Removing):
         code = self._code(key)
         lives = self._freshness.jittered(life) if self._freshness.jitter else life
         writes = self._writes
-        beside = 0 if self._aside is None else self._aside.token(key)
+        beside = None if self._aside is None else self._aside.token(key)
         if writes is not None:
             ends = 0 if lives is None else expiry_of(lives, self.wall())
             if not (face.blocks and writes.put_now(code, key, value, self._next(), ends)):
@@ -66,9 +66,7 @@ class Writing(Removing):
             self._tell(memory, key)
         return None if shown == life else shown
 
-    def _look_after(
-        self, key: Any, value: Any, life: float | None, beside: int
-    ) -> float | None:
+    def _look_after(self, key: Any, value: Any, life: float | None, beside: Any) -> float | None:
         """Keep beside memory what may be given stale, or renewed early, later on.
 
         beside: the token of before the write: of two writers at once neither keeps its value.
@@ -193,11 +191,11 @@ class Writing(Removing):
         `WriteError.failed` says which keys.
         """
         # By code, so that of equal keys the last one counts.
-        batch: dict[Any, tuple[Any, Any, float | None, int, int]] = {}
+        batch: dict[Any, tuple[Any, Any, float | None, int, Any]] = {}
         for key, value in pairs:
             life = self._freshness.jittered(memory._life(key, ttl))
             token = memory._token(key)
-            beside = 0 if self._aside is None else self._aside.token(key)
+            beside = None if self._aside is None else self._aside.token(key)
             batch[self._code(key)] = key, value, life, token, beside
         if not batch:
             return

@@ -1,4 +1,4 @@
-"""A cache that writes back and is killed, forked, forgotten or full loses nothing it has acknowledged.
+"""A cache that writes back loses nothing it has acknowledged, killed, forked, forgotten or full.
 
 The process under test names on stdout what has been acknowledged; the backend is a file to which
 lines are appended, so it outlives the process too.
@@ -145,14 +145,13 @@ def test_killed_cache_has_all_that_it_acknowledged(tmp_path, level):
     for number in range(ROUNDS if level == "process" else 2):
         after = draw.uniform(0.05, 0.5)
         said = killed(WRITER, tmp_path / "db", number + 1, level, 0.02, after=after)
-        for key, value in said:
-            latest[key] = value
+        latest.update(said)
         cache, table = reopened(tmp_path, durability=level)
         uncertain = unsure(cache, latest)
         for key, value in latest.items():
             assert cache.get(key, -1) in uncertain.get(key, (value,)), key
         cache.flush(20)
-        for key, value in latest.items():
+        for key in latest:
             assert table.rows.get(key, -1) == cache.get(key, -1), key
         for key in uncertain:
             latest[key] = cache.get(key, -1)
@@ -202,8 +201,7 @@ while True:
     sizes = [at for at, (key, _) in enumerate(said) if key == "size"]
     said = said[: sizes[-1] + 1]
     (log,) = sorted((tmp_path / "db").glob("*.log"), key=lambda file: file.name)[-1:]
-    with open(log, "r+b") as file:
-        file.truncate(said[-1][1])
+    os.truncate(log, said[-1][1])
     cache, table = reopened(tmp_path, durability="host")
     latest = {key: value for key, value in said if key != "size"}
     assert {key: cache.get(key) for key in latest} == latest
@@ -242,7 +240,7 @@ while True:
 
 def test_journal_that_waits_is_told_of_without_write_back(tmp_path):
     """Catch acknowledged writes that stay in a journal for ever, silently."""
-    source = START + 'cache = opened(max_delay=3600)\ncache.update(a=1, b=2)\nos._exit(0)\n'
+    source = START + "cache = opened(max_delay=3600)\ncache.update(a=1, b=2)\nos._exit(0)\n"
     run_quietly(source, tmp_path / "db")
     with pytest.warns(RuntimeWarning, match="2 writes wait in the journal"):
         open_cache(tmp_path).close()
@@ -252,7 +250,7 @@ def test_journal_that_waits_is_told_of_without_write_back(tmp_path):
     cache.close()
 
 
-# ---- a full disk, a backend that is down ----------------------------------------------------------
+# ---- a full disk, a backend that is down --------------------------------------------------------
 
 
 def test_write_back_to_a_full_disk_is_refused_and_resumes(tmp_path):
@@ -309,7 +307,7 @@ def test_full_of_writes_that_wait_says_so_in_time(tmp_path):
         assert table.rows == {f"k{n}": n for n in range(10)} | {"k3": 33, "one more": 1}
 
 
-# ---- fork -----------------------------------------------------------------------------------------
+# ---- fork ---------------------------------------------------------------------------------------
 
 
 def test_fork_with_writes_that_wait_loses_none_of_either(tmp_path):
@@ -351,7 +349,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     cache.close()
 
 
-# ---- ends -----------------------------------------------------------------------------------------
+# ---- ends ---------------------------------------------------------------------------------------
 
 
 def test_close_with_writes_that_wait_twice_and_from_two_threads(tmp_path):
@@ -408,8 +406,7 @@ def test_close_while_threads_write_leaves_all_that_was_acknowledged(tmp_path):
         warnings.simplefilter("error")
         open_cache(tmp_path).close()  # nothing waits
     for name in range(4):
-        latest = dict(said[name])
-        for key, value in latest.items():
+        for key, value in dict(said[name]).items():
             assert table.rows[key] >= value
 
 
