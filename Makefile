@@ -61,7 +61,7 @@ demo: .venv/.demo-$(PYVER)  ## summarise the standard library: cold, from memory
 test: system test-c test-python  ## every test: C, the wheel, free-threaded CPython
 
 bench: .venv/.bench-$(PYVER)  ## compare with dict and the other caches; fail when a ratio is out of bounds
-	@status=0; for bench in gate codec persistent; do \
+	@status=0; for bench in gate codec persistent chain; do \
 	    .venv/bin/python benchmarks/$$bench.py || status=1; done; exit $$status
 
 asan: .venv-asan/.ready-$(PYVER)  ## the whole suite under AddressSanitizer, LeakSanitizer and UBSan
@@ -88,8 +88,8 @@ format: .venv/.lint-$(PYVER)  ## rewrite what lint would complain about, where a
 	@.venv/bin/ruff format .
 	@.venv/bin/clang-format -i $(C_FILES)
 
-soak: .venv-test/.ready-$(PYVER) .venv-oldest/.ready-$(PYVER)  ## stateful and thread tests for much longer
-	@FRYS_SOAK=1 FRYS_EXPECT_INSTALLED=1 .venv-test/bin/pytest -k "stateful or thread" $(ARGS)
+soak: .venv-test/.ready-$(PYVER) .venv-oldest/.ready-$(PYVER)  ## stateful tests, threads, histories and kills for much longer
+	@FRYS_SOAK=1 FRYS_EXPECT_INSTALLED=1 .venv-test/bin/pytest -k "stateful or thread or history or kill or death" $(ARGS)
 	$(call say,the whole suite with the oldest rocksdict)
 	@FRYS_EXPECT_INSTALLED=1 .venv-oldest/bin/pytest $(ARGS)
 	@$(MAKE) test-ft FT_LATER=

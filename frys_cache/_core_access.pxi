@@ -112,7 +112,6 @@ cdef int put_through(MemoryCache self, PyObject *key, PyObject *value, fc_change
     try:
         if life is not None:  # it is to be looked at below before its time is over
             change.ttl = nanoseconds(life, "life", False)
-        written = self.c.chained
         done = commit(self, change)
         if written and (done == FC_HEAVY or done == 0):
             pass_by(self, <object>key, <object>value)

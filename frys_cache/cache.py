@@ -322,18 +322,20 @@ class FrysCache(_Home[K, V]):
         Returns the seconds for which memory may answer for it, or None: as long as it lives; or
         these and what is to be called when memory has changed.
         """
-        chain = self._chain()
+        below = self._below
+        if type(below) is not CacheManager:
+            below = self._chain()
         if version is None:
-            if not chain.takes_steps:
-                return run_sync(chain.write(SYNC, self, key, value, life))
-            change = chain.change_of(self, [key])
+            if not below.takes_steps:
+                return run_sync(below.write(SYNC, self, key, value, life))
+            change = below.change_of(self, [key])
             change.begin()
             try:
-                return run_sync(chain.write(SYNC, self, key, value, life)), change.end
+                return run_sync(below.write(SYNC, self, key, value, life)), change.end
             except BaseException:
                 change.end()
                 raise
-        run_sync(chain.write_loaded(SYNC, self, key, value, life, version))
+        run_sync(below.write_loaded(SYNC, self, key, value, life, version))
         return None
 
     def _on_remove(self, keys: list[K] | None) -> list[bool] | None:

@@ -366,7 +366,8 @@ class CacheManager(Sending):
                     await self._unwritten(face, memory, [key], [code], level, error, at == 0)
                 else:
                     level.doubts.discard([code], version)
-            self._follow(memory, key, value, life, cost, token, beside)
+            shown = self._look_after(key, value, life, beside)
+            self._follow(memory, key, value, shown, cost, token)
             self._tell(memory, key)
 
     def version(self) -> int:

@@ -109,6 +109,26 @@ async def until_async(condition):
         await asyncio.sleep(0.001)
 
 
+async def never():
+    await asyncio.get_running_loop().create_future()
+
+
+def only(flights):
+    """Return the one flight that is under way."""
+    (flight,) = flights._under_way
+    return flight
+
+
+def of(flights, key):
+    """Return the flight of a key, None if there is none under way."""
+    return next((flight for flight in list(flights._under_way) if flight._key == key), None)
+
+
+def within(seconds, coroutine):
+    """Run a coroutine to its end, which has to come soon."""
+    return asyncio.run(asyncio.wait_for(coroutine, seconds))
+
+
 def fresh_flights():
     """Fixture: the flights of one cache; afterwards none may be left, and nobody may wait."""
     made = Flights()

@@ -2,15 +2,18 @@
 
 import asyncio
 import contextvars
+import functools
 import gc
 import threading
 import time
+import types
 import weakref
 
 import pytest
 
+from frys_cache.errors import ConfigurationError
 from frys_cache.flight import ABANDONED, Flights
-from frys_cache.tiers.face import AsyncFace, SyncFace, run_sync
+from frys_cache.tiers.face import ASYNC, SYNC, AsyncFace, SyncFace, is_awaitable, run_sync
 
 
 class Broken(Exception):
@@ -227,3 +230,182 @@ def test_async_face_cancelled_leaves_at_once():
         return spent
 
     assert asyncio.run(main()) < 5
+
+
+# ---- what is called -----------------------------------------------------------------------------
+
+
+async def double(value):
+    await asyncio.sleep(0)
+    return 2 * value, threading.get_ident()
+
+
+class Doubling:
+    """A callable whose call is a coroutine."""
+
+    async def __call__(self, value):
+        return await double(value)
+
+
+@types.coroutine
+def double_of_old(value):
+    return (yield from double(value).__await__())
+
+
+ASYNC_FUNCTIONS = [double, functools.partial(double), Doubling(), Doubling().__call__]
+RETURNING = [lambda value: double(value), functools.partial(Doubling()), double_of_old]
+
+
+@pytest.mark.parametrize("function", ASYNC_FUNCTIONS + RETURNING, ids=lambda f: type(f).__name__)
+def test_async_face_awaits_what_is_async_on_its_loop(function):
+    """Catch a coroutine that is returned for a value, or run by another thread."""
+    assert asyncio.run(ASYNC.call(function, 21)) == (42, threading.get_ident())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("function", ASYNC_FUNCTIONS + RETURNING, ids=lambda f: type(f).__name__)
+def test_sync_face_refuses_what_is_async(function):
+    """Catch a coroutine that is stored for a value, or left behind unawaited."""
+    with pytest.raises(ConfigurationError, match="is async: it needs the async face"):
+        run_sync(SYNC.call(function, 21))
+    gc.collect()
+
+
+def test_is_awaitable_generator_is_no_coroutine():
+    """Catch a generator, which is a fine value, taken for an old coroutine."""
+    assert not is_awaitable(value for value in ())
+    assert not is_awaitable(None)
+
+
+def test_async_face_stopiteration_of_a_function_does_not_hang():
+    """Catch a future that refuses the exception, so that whoever waits is never told."""
+
+    async def main():
+        return await asyncio.wait_for(ASYNC.call(next, iter(())), 30)
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(main())
+
+
+# ---- who leads ----------------------------------------------------------------------------------
+
+
+class Workers:
+    """Threads that are started as jobs come; as many jobs as there is room for."""
+
+    def __init__(self, room):
+        self.room = room
+        self.threads = []
+
+    def submit(self, job):
+        if len(self.threads) >= self.room:
+            return False
+        self.threads.append(threading.Thread(target=job))
+        self.threads[-1].start()
+        return True
+
+
+async def fail():
+    raise Broken
+
+
+async def interrupt():
+    raise KeyboardInterrupt
+
+
+async def answer():
+    return "value"
+
+
+@pytest.mark.parametrize("face", [SYNC, ASYNC], ids=["sync", "async"])
+def test_lead_ends_the_flight_with_what_the_load_brings(face):
+    """Catch a flight that stays under way, or an interrupt that goes to the followers."""
+    flights = Flights()
+    flight, _ = flights.board("key")
+    assert run(face, face.lead(flight, answer)) == flight.join() == "value"
+    flight, _ = flights.board("key")
+    with pytest.raises(Broken) as caught:
+        run(face, face.lead(flight, fail))
+    with pytest.raises(Broken) as joined:
+        flight.join()
+    assert caught.value is joined.value
+    flight, _ = flights.board("key")
+    with pytest.raises(KeyboardInterrupt):
+        run(face, face.lead(flight, interrupt))
+    assert flight.join() is ABANDONED
+    assert flights._under_way == {}
+
+
+def test_sync_start_a_worker_leads():
+    """Catch a ring seen, or missed, because the wrong thread is thought to lead."""
+    flight, _ = Flights().board("key")
+    go = threading.Event()
+    leaders = []
+
+    async def load():
+        leaders.append((flight._leader, threading.get_ident()))
+        go.wait(30)
+        return "value"
+
+    workers = Workers(1)
+    assert SYNC.start(flight, load, workers)
+    assert flight.wait(0) is False
+    go.set()
+    assert flight.join() == "value"
+    assert leaders[0][0] == leaders[0][1] == workers.threads[0].ident
+    workers.threads[0].join()
+
+
+def test_sync_start_failure_reaches_the_followers_and_not_the_worker():
+    """Catch a worker that dies of what a load raises."""
+    flight, _ = Flights().board("key")
+    jobs = []
+    SYNC.start(flight, fail, types.SimpleNamespace(submit=lambda job: jobs.append(job) or True))
+    jobs.pop()()
+    with pytest.raises(Broken):
+        flight.join()
+
+
+def test_sync_start_without_room_or_dropped_is_abandoned():
+    """Catch a flight that nobody leads, for there was no worker or it was closed."""
+    flights = Flights()
+    flight, _ = flights.board("key")
+    assert not SYNC.start(flight, answer, Workers(0))
+    assert flight.join() is ABANDONED
+    flight, _ = flights.board("key")
+    with pytest.raises(AttributeError):
+        SYNC.start(flight, answer, None)
+    assert flight.join() is ABANDONED
+    flight, _ = flights.board("key")
+    jobs = []
+    assert SYNC.start(
+        flight, answer, types.SimpleNamespace(submit=lambda job: not jobs.append(job))
+    )
+    assert not flight.ended
+    jobs.clear()
+    gc.collect()
+    assert flight.join() is ABANDONED
+
+
+def test_async_start_a_task_leads():
+    """Catch a load in the background that is collected before its end."""
+    flight, _ = Flights().board("key")
+
+    async def load():
+        await asyncio.sleep(0.01)
+        return "value"
+
+    async def main():
+        assert ASYNC.start(flight, load, Workers(0))
+        gc.collect()
+        return await ASYNC.wait(flight)
+
+    assert asyncio.run(main()) == "value"
+
+
+def test_async_start_without_a_loop_is_abandoned():
+    """Catch a flight that nobody leads, for there is no loop to lead it."""
+    flight, _ = Flights().board("key")
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        ASYNC.start(flight, answer)
+    assert flight.join() is ABANDONED

@@ -263,3 +263,61 @@ def test_fork_beside_busy_threads_leaves_a_child_that_loads():
         sys.exit(failed)
         """
     )
+
+
+@needs_fork
+def test_fork_beside_waiting_tasks_child_loads_itself():
+    """Catch a child that waits for a task, or wakes a loop, which only its parent has."""
+    run_quietly(
+        """
+        import asyncio, os, signal, sys, threading
+        from frys_cache import flight_ring as ring
+        from frys_cache.flight import ABANDONED, Flights
+        from frys_cache.tiers.face import ASYNC, SYNC
+
+        flights = Flights()
+        started, go = threading.Event(), threading.Event()
+
+        async def main():
+            async def load():
+                started.set()
+                while not go.is_set():
+                    await asyncio.sleep(0.001)
+                return "parent"
+
+            flight, _ = flights.board("key")
+            leader = asyncio.create_task(ASYNC.lead(flight, load))
+            others = [asyncio.create_task(ASYNC.wait(flight)) for _ in range(9)]
+            return await leader, set(await asyncio.gather(*others))
+
+        def run():
+            assert asyncio.run(main()) == ("parent", {"parent"})
+
+        loop = threading.Thread(target=run)
+        loop.start()
+        started.wait(60)
+        flight, leads = flights.board("key")
+        assert not leads
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(30)
+            status = 1
+            try:
+                assert flight.join() is ABANDONED and not flight._on_end
+                assert not flights._under_way and not ring.waiting
+
+                async def child():
+                    return "child"
+
+                flight, leads = flights.board("key")
+                assert leads and asyncio.run(ASYNC.lead(flight, child)) == "child"
+                status = 0
+            finally:
+                os._exit(status)
+        status = os.waitpid(pid, 0)[1]
+        go.set()
+        loop.join()
+        assert flight.join() == "parent"
+        sys.exit(status != 0)
+        """
+    )

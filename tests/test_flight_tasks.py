@@ -1,11 +1,9 @@
-"""One load per key among tasks and threads: followers, cancellation, loops that end, rings."""
+"""One load per key among tasks and threads: followers, cancellation, loops that end."""
 
 import asyncio
 import contextlib
-import functools
 import gc
 import threading
-import time
 import weakref
 
 import pytest
@@ -17,40 +15,22 @@ from flying import (
     fresh_flights,
     load,
     load_async,
+    never,
+    only,
     tasks_waiting,
     until,
     until_async,
     waiters,
+    within,
 )
 
 from frys_cache import flight_ring as ring
-from frys_cache._core import MemoryCache
-from frys_cache.errors import CacheTimeout, DeadlockError
-from frys_cache.flight import ABANDONED, ALONE, Flights
+from frys_cache.errors import CacheTimeout
+from frys_cache.flight import ABANDONED
 from frys_cache.tiers.face import ASYNC, SYNC, run_sync
 
 flights = pytest.fixture(fresh_flights)
 elsewhere = pytest.fixture(board_elsewhere)
-
-
-async def never():
-    await asyncio.get_running_loop().create_future()
-
-
-def only(flights):
-    """Return the one flight that is under way."""
-    (flight,) = flights._under_way
-    return flight
-
-
-def of(flights, key):
-    """Return the flight of a key, None if there is none under way."""
-    return next((flight for flight in list(flights._under_way) if flight._key == key), None)
-
-
-def within(seconds, coroutine):
-    """Run a coroutine to its end, which has to come soon."""
-    return asyncio.run(asyncio.wait_for(coroutine, seconds))
 
 
 # Followers
@@ -261,23 +241,25 @@ def test_cancelled_followers_leave_nothing(flights, elsewhere):
     """Catch what a flight, a loop or a thread keeps of a task that has gone."""
     flight, _ = elsewhere("key")
 
-    async def main():
+    async def cancel(tasks):
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        return weakref.ref(tasks[0])
+
+    async def some_leave():
         tasks = [asyncio.create_task(ASYNC.wait(flight)) for _ in range(100)]
         await until_async(lambda: tasks_waiting(flight) == 100)
-        for task in tasks[:-1]:
-            task.cancel()
-        await asyncio.gather(*tasks[:-1], return_exceptions=True)
-        assert tasks_waiting(flight) == 1
-        seen = weakref.ref(tasks[0])
-        last = tasks[-1]
-        del task, tasks
+        return await cancel(tasks[:-1]), tasks[-1]
+
+    async def main():
+        seen, last = await some_leave()
+        await asyncio.sleep(0)
         gc.collect()
         assert seen() is None
-        last.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await last
+        assert tasks_waiting(flight) == 1
+        await cancel([last])
         assert flight._on_end == {}
-        del last
         flight.land("value")
         return await ASYNC.wait(flight)
 
@@ -407,181 +389,6 @@ def test_wait_longer_than_allowed_raises_cachetimeout(flights, elsewhere):
     flight.land("value")
     assert task.outcome() is True
     assert run_sync(SYNC.wait(flight, 0)) == asyncio.run(ASYNC.wait(flight, 0)) == "value"
-
-
-# Rings
-
-
-def raises_deadlock(flights, *coroutines):
-    """Run coroutines on one loop, of which at least one has to find the ring at once."""
-
-    async def main():
-        return await asyncio.gather(*coroutines, return_exceptions=True)
-
-    started = time.monotonic()
-    outcomes = within(TIMEOUT, main())
-    assert time.monotonic() - started < 1
-    assert any(isinstance(outcome, DeadlockError) for outcome in outcomes), outcomes
-    return outcomes
-
-
-def test_own_key_of_a_task_raises(flights):
-    """Catch a loader that waits for itself: directly, in a child task, in a thread, on its loop."""
-
-    async def direct():
-        return await load_async(flights, "key", direct)
-
-    async def gathered():
-        return await asyncio.gather(load_async(flights, "key", direct), asyncio.sleep(0))
-
-    async def in_thread():
-        return await ASYNC.call(load, flights, "key", int)
-
-    async def on_the_loop():
-        return load(flights, "key", int)
-
-    async def through_another():
-        return await load_async(flights, "other", direct)
-
-    for loader in (direct, gathered, in_thread, on_the_loop, through_another):
-        outcomes = raises_deadlock(flights, load_async(flights, "key", loader))
-        assert "asks for its own key" in str(outcomes[0])
-
-
-@pytest.mark.parametrize("how", ["tasks", "sync in a thread", "child tasks"])
-def test_ring_of_tasks_raises(flights, how):
-    """Catch tasks that wait for each other, themselves or by what they have called."""
-
-    async def ask(mine, others):
-        async def loader():
-            await until_async(lambda: len(flights._under_way) == 2)
-            if how == "tasks":
-                return await load_async(flights, others, never)
-            if how == "child tasks":
-                return await asyncio.gather(asyncio.create_task(load_async(flights, others, never)))
-            return await ASYNC.call(load, flights, others, int)
-
-        return await load_async(flights, mine, loader)
-
-    raises_deadlock(flights, ask("a", "b"), ask("b", "a"))
-
-
-@pytest.mark.parametrize("last", ["thread", "task"])
-def test_ring_of_a_thread_and_a_task_raises(flights, last):
-    """Catch a ring that only one kind of those who wait can see."""
-
-    async def loader():
-        await until_async(lambda: of(flights, "b") is not None)
-        if last == "task":
-            await until_async(lambda: waiters() == 1)
-        return await load_async(flights, "b", never)
-
-    def blocking():
-        until(lambda: of(flights, "a") is not None)
-        if last == "thread":
-            until(lambda: tasks_waiting(of(flights, "b")) == 1)
-        return load(flights, "a", int)
-
-    task = Task(load, flights, "b", blocking)
-    raises_deadlock(flights, load_async(flights, "a", loader))
-    with pytest.raises(DeadlockError):
-        task.outcome()
-
-
-def test_chain_of_tasks_and_threads_is_waited_for(flights):
-    """Catch loads that wait one for the next and are taken for a ring."""
-
-    async def loader(depth):
-        if depth >= 6:
-            return "value"
-        if depth % 2:
-            return await ASYNC.call(load, flights, depth + 1, lambda: deeper(depth + 1))
-        return await load_async(flights, depth + 1, functools.partial(loader, depth + 1))
-
-    def deeper(depth):
-        return asyncio.run(load_async(flights, depth + 1, functools.partial(loader, depth + 1)))
-
-    async def main():
-        asking = [load_async(flights, 0, functools.partial(loader, 0)) for _ in range(5)]
-        return await asyncio.gather(*asking)
-
-    assert within(TIMEOUT, main()) == ["value"] * 5
-
-
-# On the thread of the loop
-
-
-def test_sync_wait_on_the_thread_of_the_loop_is_alone(flights):
-    """Catch a thread that waits for the event loop that it runs itself."""
-
-    async def main():
-        go = asyncio.Event()
-        leader = asyncio.create_task(load_async(flights, "key", go.wait))
-        await asyncio.sleep(0)
-        flight = only(flights)
-        assert flight.join() is ALONE
-        assert flight.wait() is ALONE
-        assert run_sync(SYNC.wait(flight)) is ALONE
-        assert flights.board("key") == (flight, False)
-        # Through another thread, whose load waits for this loop.
-        other = Task(load, flights, "other", flight.join)
-        await until_async(lambda: waiters() == 1)
-        assert flights.board("other")[0].join() is ALONE
-        go.set()
-        assert other.outcome() is True
-        return await leader
-
-    assert within(TIMEOUT, main()) is True
-
-
-def test_loop_thread_that_blocks_counts_as_a_wait_of_its_loads(flights):
-    """Catch a thread that asks for a load whose loop is blocked by a wait for this very thread."""
-    asked = threading.Event()
-
-    def loader():
-        asked.set()
-        until(lambda: waiters() == 1)
-        return of(flights, "key").join()
-
-    async def main():
-        leader = asyncio.create_task(load_async(flights, "key", asyncio.Event().wait))
-        await asyncio.sleep(0)
-        task = Task(load, flights, "theirs", loader)
-        assert asked.wait(TIMEOUT)
-        with pytest.raises(DeadlockError):
-            of(flights, "theirs").join()
-        with pytest.raises(DeadlockError):
-            task.outcome()
-        leader.cancel()
-
-    within(TIMEOUT, main())
-
-
-def test_memory_cache_on_the_thread_of_the_loop_loads_alone():
-    """Catch a `get_or_set` that blocks the loop which it waits for, or loses what it loads."""
-    cache = MemoryCache(10)
-
-    def flights_of_cache():
-        made = [each for each in gc.get_objects() if isinstance(each, Flights)]
-        return next(each for each in made if of(each, "first") is not None)
-
-    flights = cache.get_or_set("first", flights_of_cache)
-
-    async def main():
-        go = asyncio.Event()
-        leaders = [
-            asyncio.create_task(ASYNC.lead(flights.board(key)[0], go.wait))
-            for key in ("key", "other")
-        ]
-        await asyncio.sleep(0)
-        assert cache.get_or_set("key", lambda: "alone") == "alone"
-        assert cache["key"] == "alone"
-        with pytest.raises(ZeroDivisionError):
-            cache.get_or_set("other", lambda: 1 / 0)
-        go.set()
-        return await asyncio.gather(*leaders)
-
-    assert within(TIMEOUT, main()) == [True, True]
 
 
 # Garbage

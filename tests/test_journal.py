@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import rocksdict  # noqa: F401  left out where it is not installed
 from child import run_quietly
-from frys_cache.journal import GroupCommit
 from written import SYNC, Backend, Desk
 
 from frys_cache import Backpressure, CacheClosed
@@ -23,7 +22,8 @@ from frys_cache.codec.entry import Codec
 from frys_cache.codec.pickles import Pickle
 from frys_cache.tiers.face import AsyncFace, run_sync
 from frys_cache.types import MISSING
-from frys_cache.writeback import FlushReport
+from frys_cache.writeback.journal import GroupCommit
+from frys_cache.writeback.writeback import FlushReport
 
 
 def leave(desk):

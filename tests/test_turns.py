@@ -11,14 +11,14 @@ from frys_cache.tiers.standin import StandInCache
 
 
 def single(turns, code, work):
-    async def coroutine(_):
+    async def coroutine(crossed):
         return work()
 
     return run_sync(turns.single(SYNC, code, coroutine))
 
 
 def batch(turns, codes, work):
-    async def coroutine(_):
+    async def coroutine(crossed):
         return work()
 
     return run_sync(turns.batch(SYNC, codes, coroutine))

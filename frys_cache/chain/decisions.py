@@ -78,28 +78,19 @@ class Decisions(Writing):
         with self._change_of(memory, [key]):
             if await self._change(face, memory, key, which, step) is SAME:
                 return False
+            shown = self._look_after(key, value, life, beside)
             if self._levels or self._writes is not None or self._backend is not None:
-                self._follow(memory, key, value, life, cost, token, beside)
-            else:  # in memory it is
-                self._look_after(key, value, life, beside)
+                self._follow(memory, key, value, shown, cost, token)
         return True
 
     def _follow(
-        self,
-        memory: _Memory,
-        key: Any,
-        value: Any,
-        life: float | None,
-        cost: float,
-        token: int,
-        beside: Any,
+        self, memory: _Memory, key: Any, value: Any, life: float | None, cost: float, token: int
     ) -> None:
-        """Have memory take over what was stored below, and look after it."""
-        shown = self._look_after(key, value, life, beside)
+        """Have memory take over what was stored below."""
         if self._around:
             memory._forget(key)
         else:
-            memory._keep(key, value, shown, cost, token)
+            memory._keep(key, value, life, cost, token)
 
     async def setdefault(self, face: Any, memory: _Memory, key: Any, default: Any) -> Any:
         """Return the value of a key, which becomes `default` if it is nowhere."""

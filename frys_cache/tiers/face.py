@@ -2,7 +2,8 @@
 
 The algorithm takes a face and awaits only what the face offers.  The face of threads blocks where
 that of an event loop suspends, so one step takes a coroutine from its start to its end: no loop, no
-queue, no second copy of the algorithm.  Cost: a coroutine and one step, 0.4 us.
+queue, no second copy of the algorithm.  Cost: a coroutine and one step, 0.4 us; on an event loop
+75 us for a load, where a shielded task alone takes 22.
 
 A task that leads must not take its followers along when it goes.  So a load on an event loop runs
 in a task of its own, and is entered before that task is made: however it ends, cancelled before its

@@ -8,7 +8,7 @@ A thing may outlive the loop of those who wait for it: so it knows a group by a 
 What keeps a group, and any task that nobody else keeps, is a timer of its loop, a year away.  A
 loop that is closed, or that nobody has any more, drops it, and with it all that waits.
 
-Cost: 5 us for each task that waits, 1 us for each at the end; 10,000 of them wake within 60 ms.
+Cost: 10,000 tasks wake within 40 to 120 ms, and no turn of the loop took more than 10 ms of it.
 Not chosen: a thread for each; a call into the loop for each (600 ms for those 10,000, most of it
 waking the loop); a table of tasks (it would keep a loop that nobody runs, and what waits in it).
 """

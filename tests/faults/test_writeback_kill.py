@@ -19,7 +19,7 @@ from frys_cache.codec.entry import Codec
 from frys_cache.tiers.disk import DiskTier
 from frys_cache.tiers.store import open_store
 from frys_cache.types import MISSING
-from frys_cache.writeback import WriteBack
+from frys_cache.writeback.writeback import WriteBack
 
 ROUNDS = 20 if os.environ.get("FRYS_SOAK") == "1" else 5
 KEYS = 700
@@ -30,7 +30,7 @@ from frys_cache.codec.entry import Codec
 from frys_cache.tiers.disk import DiskTier
 from frys_cache.tiers.face import SyncFace, run_sync
 from frys_cache.tiers.store import open_store
-from frys_cache.writeback import WriteBack
+from frys_cache.writeback.writeback import WriteBack
 
 path, level, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
 SYNC, draw, codec = SyncFace(), random.Random(seed), Codec()

@@ -7,6 +7,7 @@ from typing import Any, assert_type
 
 from frys_cache import (
     MISSING,
+    Backend,
     CacheBuilder,
     CacheConfig,
     CacheError,
@@ -14,8 +15,12 @@ from frys_cache import (
     CacheStats,
     CompositePolicy,
     ConfigurationError,
+    ConsistencyManager,
+    ConsistencyStrategy,
+    DeadLetter,
     EvictionCause,
     EvictionPolicy,
+    FlushReport,
     FrysCache,
     KeyTooLarge,
     LruPolicy,
@@ -24,6 +29,7 @@ from frys_cache import (
     Pickle,
     PolicyManager,
     SimulationResult,
+    TierHealth,
     TtlPolicy,
     TtlRule,
     memoize,
@@ -192,6 +198,35 @@ assert_type(ages.cache_info(), CacheInfo)
 assert_type(ages.maxsize, int)
 assert_type(ages.currsize, int)
 assert_type(ages.policy, str)
+
+# In front of a source.
+
+
+class Births:
+    """A backend, as far as types go."""
+
+    def load(self, key: str) -> int:
+        """Return a value."""
+        return len(key)
+
+    def store(self, key: str, value: int) -> None:
+        """Take a value."""
+
+    def delete(self, key: str) -> None:
+        """Take a removal."""
+
+
+births: Backend = Births()
+later = ConsistencyManager(ConsistencyStrategy.WRITE_BACK, births, durability="memory")
+loaded = FrysCache[str, int](9, loader=len, stale_ttl=60, refresh_ahead="xfetch")
+assert_type(loaded.begin("a"), int)
+loaded.put("a", 1, version=loaded.begin("a"))
+assert_type(loaded.get_or_set("a", lambda: 1, stale=60, timeout=0.5), int)
+assert_type(loaded.flush(), FlushReport | None)
+assert_type(loaded.health()["memory"], TierHealth)
+assert_type(later.dead_letters(), list[DeadLetter])
+FrysCache[str, int](9, consistency=later)
+ConsistencyManager("write-back", durability="disk")  # type: ignore[arg-type]
 
 # Recorded, and simulated.
 
