@@ -3,9 +3,9 @@
 Of two that did, the backend could end with the value of one and the tiers with that of the other.
 A write of one key is a flight under that key: the next one waits for its end.  Batches wait for one
 another; a batch does not wait for single writes, nor they for it.  Where both have written a key
-nobody knows which the backend has taken last.  So each asks for that when the backend has taken its
-own, after it has drawn its version, and then forgets the key in the tiers instead of writing it; and
-once more at its end.
+nobody knows which the backend has taken last.  So each asks for that when the backend has taken
+its own, after it has drawn its version, and then forgets the key in the tiers instead of writing
+it; and once more at its end.
 
 Cost: 1 us for a write that meets none.  Not chosen: a batch that takes the turns of all its keys,
 which would wait for a thousand others; a lock, under which the code of the backend would run.

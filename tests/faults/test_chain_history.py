@@ -168,10 +168,11 @@ class Run:
             thread.join()
 
     def clear(self):
-        """Remove all keys while nobody is at work."""
+        """Remove all keys from all tiers while nobody is at work."""
         with suppress(CacheError), ExitStack() as stack:
-            for key in KEYS:
-                stack.enter_context(self.history.delete(key))
+            if self.cache.manager._backend is None:  # which keeps what it has
+                for key in KEYS:
+                    stack.enter_context(self.history.delete(key))
             self.cache.clear()
 
 
