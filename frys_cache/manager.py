@@ -323,6 +323,8 @@ class CacheManager(Decisions):
         """Write what a memoized function has returned, with the version of when it was called."""
         code = self._code(key)
         await self._write_loaded(face, code, value, version, life, 0.0, 0.0)
+        if self._aside is not None:
+            self._aside.forget(key)
         self._tell(memory, key)
 
     async def begin(self, _face: Any, memory: _Memory, key: Any) -> int:
@@ -346,6 +348,7 @@ class CacheManager(Decisions):
     ) -> None:
         """Store what was read elsewhere since `begin` gave this version, unless the key changed."""
         code = self._code(key)
+        beside = self._beside(key)
         life = self._freshness.jittered(memory._life(key, ttl))
         token = self._begun.get(version)
         if token is None or token != memory._token(key):
@@ -364,7 +367,7 @@ class CacheManager(Decisions):
                 await self._unwritten(face, memory, [key], [code], level, error, at == 0)
             else:
                 level.doubts.discard([code])
-        shown = self._look_after(key, value, life)
+        shown = self._look_after(key, value, life, beside)
         if self._around:
             memory._forget(key)
         else:

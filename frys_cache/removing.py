@@ -33,6 +33,7 @@ from frys_cache.types import MISSING
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from frys_cache.aside import Aside
     from frys_cache.siblings import Siblings
 
 __all__ = ["Removing"]
@@ -173,7 +174,11 @@ class Removing(Reading):
         await self._clear_tiers(face, lambda codec: codec.prefix(None), "be cleared")
         for level in self._levels:
             level.doubts.discard(list(level.doubted))
+        if self._aside is not None:
+            self._aside.empty()  # what was read before the tiers were clear
         for other in self._siblings.but(memory):
+            if (aside := _aside_of(other)) is not None:
+                aside.empty()
             other._empty()
 
     async def forget_calls(self, face: Any, memory: Any, name: str) -> None:
@@ -221,6 +226,9 @@ class Removing(Reading):
     def _tell(self, memory: Any, key: Any) -> None:
         """Let the other caches over these entries forget a key."""
         for other in self._siblings.but(memory):
+            # First beside memory, from where a read would fill memory again.
+            if (aside := _aside_of(other)) is not None:
+                aside.forget(key)
             other._forget(key)
 
     async def _unwritten(
@@ -248,3 +256,9 @@ class Removing(Reading):
         raise kind(
             f"the {level.name} tier failed to write {shown}: {error}", dict.fromkeys(keys, error)
         ) from error
+
+
+def _aside_of(memory: Any) -> Aside | None:
+    """Return what another cache remembers beside its memory."""
+    aside: Aside | None = getattr(getattr(memory, "_below", None), "_aside", None)
+    return aside

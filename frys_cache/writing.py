@@ -42,6 +42,7 @@ class Writing(Removing):
         or has not changed.
         """
         code = self._code(key)
+        beside = self._beside(key)
         lives = self._freshness.jittered(life)
         if self._writes is not None:
             await self._put_waiting(face, code, key, value, lives)
@@ -54,14 +55,17 @@ class Writing(Removing):
             await self._write_levels(
                 face, memory, code, key, value, lives, self._plan(code, value, lives), False
             )
-        shown = self._look_after(key, value, lives)
+        shown = self._look_after(key, value, lives, beside)
         if self._around:
             memory._forget(key)
         self._tell(memory, key)
         return shown if shown != life else None
 
-    def _look_after(self, key: Any, value: Any, life: float | None) -> float | None:
-        """Keep beside memory what may be given stale, or renewed early, later on."""
+    def _look_after(self, key: Any, value: Any, life: float | None, beside: int) -> float | None:
+        """Keep beside memory what may be given stale, or renewed early, later on.
+
+        beside: from before it was written below; of two that change a key at once neither is kept.
+        """
         if self._aside is None:
             return life
         stale_for = self._freshness.stale_for
@@ -69,7 +73,8 @@ class Writing(Removing):
         if life is None or self._around or self._source is None or not (stale_for or refresh):
             self._aside.forget(key)
             return life
-        self._aside.keep(key, value, life, stale_for, refresh, 0.0)
+        if not self._aside.keep(key, value, life, stale_for, refresh, 0.0, beside):
+            self._aside.forget(key)
         return life if refresh is None else refresh
 
     async def _put_waiting(
@@ -176,9 +181,11 @@ class Writing(Removing):
         """
         # By code, so that of equal keys the last one counts.
         batch: dict[Any, tuple[Any, Any, float | None, int]] = {}
+        beside: dict[Any, int] = {}
         for key, value in pairs:
             life = self._freshness.jittered(memory._life(key, ttl))
-            batch[self._code(key)] = key, value, life, memory._token(key)
+            batch[code := self._code(key)] = key, value, life, memory._token(key)
+            beside[code] = self._beside(key)
         if not batch:
             return
         if self._writes is not None:
@@ -195,8 +202,8 @@ class Writing(Removing):
         else:
             await self._put_many_levels(face, memory, batch, self._plan_many(batch), False)
         try:
-            for key, value, life, token in batch.values():
-                shown = self._look_after(key, value, life)
+            for code, (key, value, life, token) in batch.items():
+                shown = self._look_after(key, value, life, beside[code])
                 if self._around:
                     memory._forget(key)
                 else:
