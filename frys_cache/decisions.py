@@ -64,8 +64,9 @@ class Decisions(Writing):
     async def _store_if(
         self, face: Any, memory: _Memory, key: Any, value: Any, ttl: Any, cost: float, there: bool
     ) -> bool:
-        life = memory._life(key, ttl)
+        life = self._freshness.jittered(memory._life(key, ttl))
         token = memory._token(key)
+        beside = self._beside(key)
 
         def step(found: Any, _: int) -> tuple[Any, int] | None:
             return (value, self._ends(life)) if (found is not MISSING) == there else None
@@ -73,17 +74,24 @@ class Decisions(Writing):
         which = "replace" if there else "add"
         if await self._change(face, memory, key, which, step) is SAME:
             return False
-        self._follow(memory, key, value, life, cost, token)
+        self._follow(memory, key, value, life, cost, token, beside)
         return True
 
     def _follow(
-        self, memory: _Memory, key: Any, value: Any, life: float | None, cost: float, token: int
+        self,
+        memory: _Memory,
+        key: Any,
+        value: Any,
+        life: float | None,
+        cost: float,
+        token: int,
+        beside: int,
     ) -> None:
         """Have memory take over what was stored below, and look after it."""
-        shown = self._look_after(key, value, life)
+        shown = self._look_after(key, value, life, beside)
         if self._around:
             memory._forget(key)
-        elif self._levels or self._writes is not None or self._backend is not None:
+        elif self._levels:  # else it has decided, and has it
             memory._keep(key, value, shown, cost, token)
 
     async def setdefault(self, face: Any, memory: _Memory, key: Any, default: Any) -> Any:
@@ -113,8 +121,10 @@ class Decisions(Writing):
         try:
             return cast(int, await self._change(face, memory, key, "incr", step))
         finally:
-            if self._levels or self._writes is not None or self._backend is not None:
+            if self._levels:
                 memory._forget(key)
+            if self._aside is not None:
+                self._aside.forget(key)
 
     async def touch(self, face: Any, memory: _Memory, key: Any, ttl: _Ttl) -> bool:
         """Let a key live for another ttl from now on; whether it was somewhere."""
@@ -161,7 +171,9 @@ class Decisions(Writing):
         def step(found: Any, _: int) -> tuple[Any, int] | None:
             nonlocal gone
             gone = found
-            return None if found is MISSING else (MISSING, 0)
+            # Without a backend an absence is stored, too, so that a load under way comes late.
+            absent = found is MISSING and (self._backend is not None or self._writes is not None)
+            return None if absent else (MISSING, 0)
 
         if not self._levels and self._writes is None and self._backend is None:
             gone = memory._forget(key)
@@ -194,8 +206,6 @@ class Decisions(Writing):
                 f"the {self._levels[-1].name} tier could not decide {which}({key!r}): {error}",
                 {key: error},
             ) from error
-        if changed is not SAME and self._aside is not None:
-            self._aside.forget(key)
         self._tell(memory, key)
         return changed
 
@@ -212,27 +222,33 @@ class Decisions(Writing):
             if op is not None:
                 found = writes.value_of(op) if self._waiting_is_live(op) else MISSING
                 ends = op.expires_ms
-            elif self._journals is not None:
-                record, found, ends = await self._found(face, code, self._journals)
+            elif self._levels:
+                level = self._journals or self._levels[-1]
+                record, found, ends = await self._found(face, code, level)
+                record = None if self._journals is None else record
             else:
-                found, ends = memory.peek(key, MISSING), 0
+                found, ends = memory.peek(key, MISSING), self._ends(memory._left(key))
             taken = step(found, ends)
             if taken is None:
                 return SAME
             value, ends = taken
             if await writes.change(face, code, key, op, record, value, version, ends):
-                memory._forget(key)
+                if self._levels:
+                    memory._forget(key)
+                else:
+                    self._put_here(memory, key, value, ends)
                 return value
 
     async def _change_both(
         self, face: Any, memory: _Memory, key: Any, code: Any, step: _Step, which: str
     ) -> Any:
         """Decide in the tiers, or in memory, and tell the backend; if that fails, take it back."""
+        ends = 0
         if self._levels:
             value = await self._change_levels(face, memory, key, code, step, which)
         else:
-            taken = step(memory.peek(key, MISSING), 0)
-            value = SAME if taken is None else taken[0]
+            taken = step(memory.peek(key, MISSING), self._ends(memory._left(key)))
+            value, ends = (SAME, 0) if taken is None else taken
         if value is SAME or which == "touch":
             return value
         try:
@@ -243,7 +259,16 @@ class Decisions(Writing):
         except BaseException:
             await self._distrust(face, memory, [key], [code])
             raise
+        if not self._levels:
+            self._put_here(memory, key, value, ends)
         return value
+
+    def _put_here(self, memory: _Memory, key: Any, value: Any, ends: int) -> None:
+        """Have in memory what was decided there and is stored elsewhere, or nothing."""
+        life = (ends - self.wall()) / 1000 if ends else None
+        found = memory.peek(key, MISSING)
+        if value is MISSING or not memory._swap(key, found, value, life):
+            memory._forget(key)
 
     async def _change_levels(
         self, face: Any, memory: _Memory, key: Any, code: Any, step: _Step, which: str
