@@ -78,7 +78,7 @@ class Backfill:
             self._running = self._submit(self._drain)
 
     def _write(self, upper: Level, batch: list[tuple[Level, bytes, Any, bytes]]) -> None:
-        """Write into a level what those below it had: no life longer than it was, or than it may be."""
+        """Write into a level what those below it had: no life longer than it was, or may be."""
         if not upper.breaker.closed:
             return
         place = self._levels.index(upper)
