@@ -133,6 +133,7 @@ class Decisions(Writing):
         def step(found: Any, _: int) -> tuple[Any, int] | None:
             return None if found is MISSING else (found, self._ends(life))
 
+        self._recall(memory, key)
         touched = self._levels and await self._change(face, memory, key, "touch", step) is not SAME
         if self._aside is not None:
             self._aside.forget(key)
@@ -176,6 +177,7 @@ class Decisions(Writing):
             return None if absent else (MISSING, 0)
 
         if not self._levels and self._writes is None and self._backend is None:
+            self._recall(memory, key)
             gone = memory._forget(key)
         else:
             await self._change(face, memory, key, "pop", step)
@@ -190,6 +192,7 @@ class Decisions(Writing):
     async def _change(self, face: Any, memory: _Memory, key: Any, which: str, step: _Step) -> Any:
         """Let what decides take a step; return the new value, or SAME if all stayed as it was."""
         code = self._code(key)
+        self._recall(memory, key)
         try:
             if self._writes is not None:
                 changed = await self._change_waiting(face, memory, key, code, step)

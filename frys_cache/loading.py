@@ -415,6 +415,17 @@ class Loading:
             kept = None
         return await self._load(face, memory, key, self._code(key), order, kept)
 
+    def _recall(self, memory: Any, key: Any) -> None:
+        """Have in memory again what is good, but only beside it, where memory is all there is."""
+        if self._levels or self._aside is None:
+            return
+        token = memory._token(key)
+        kept = self._aside.find(key)
+        if kept is None or kept.value is MISSING or kept.fresh_until <= time.monotonic():
+            return
+        with suppress(ValueTooLarge):
+            memory._fill(key, kept.value, kept.fresh_until, None, token)
+
     def _beside(self, key: Any) -> int:
         """Return the token under which something may be kept beside memory later on."""
         return 0 if self._aside is None else self._aside.token(key)

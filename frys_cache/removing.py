@@ -52,6 +52,8 @@ class Removing(Reading):
 
     async def remove(self, face: Any, memory: Any, keys: list[Any]) -> list[bool]:
         """Remove keys below, before memory does; whether each was there."""
+        for key in keys:
+            self._recall(memory, key)
         # Memory first: who decides about a key looks there after it has drawn a version.
         removed = [memory._forget(key) is not MISSING for key in keys]
         places: list[int] = []
