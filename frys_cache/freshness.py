@@ -130,7 +130,7 @@ class Freshness:
             return None
         # 1 - u is above 0, and as random as u.
         early = load_seconds * BETA * -math.log(1 - self._random())
-        return min(life, max(0.0, life - early))
+        return min(float(life), max(0.0, life - early))
 
     def negative_life(self, life: float | None) -> float:
         """Return the seconds for which to remember that a key is absent; 0.0: do not.

@@ -314,8 +314,12 @@ class Loading:
                 life = life if refresh is None else refresh
             else:
                 self._aside.forget(key)  # that it was absent
+        kept = False
         with suppress(ValueTooLarge):
-            memory._fill(key, value, None if life is None else time.monotonic() + life, None, token)
+            deadline = None if life is None else time.monotonic() + life
+            kept = memory._fill(key, value, deadline, None, token)
+        if not kept and self.writes_evicted:
+            self.evicted(key, value, EvictionCause.EVICTED)
 
     async def _let_go(self, face: Any, key: Any, code: Any, version: int, beside: int) -> None:
         """Forget what is stale, or to be renewed, of a key that the source has no more."""

@@ -7,8 +7,8 @@ import time
 
 import pytest
 import rocksdict  # noqa: F401  left out where it is not installed
-from chained import SHAPES, Loader, asked, chain, entry, has, over, seed, shapes
-from flying import until
+from chained import SHAPES, Gate, Loader, asked, chain, entry, has, over, seed, shapes
+from flying import Task, until
 
 from frys_cache import (
     MISSING,
@@ -635,6 +635,34 @@ def test_flush_and_close_may_be_called_again_and_by_many(tmp_path, letters):
         again = over(tiers)
         assert again.get("a") == (1 if tiers else None)
         again.close()
+
+
+def test_close_during_a_load_ends_all_who_wait(tmp_path):
+    """Catch a close that waits for a loader that hangs, or a waiter that nobody wakes."""
+    for rules in ({}, {"loader_timeout": 30}, {"stale_ttl": 50, "memory": {"ttl": 0.01}}):
+        gate = Gate()
+        with chain("u", tmp_path, loader=gate, **rules) as (cache, tiers):
+            manager = cache.manager
+            cache["b"] = "old"
+            if "stale_ttl" in rules:
+                time.sleep(0.02)
+                assert cache["b"] == "old"
+                tasks = []
+            else:
+                tasks = [Task(cache.get, "a") for _ in range(3)]
+            assert gate.entered.wait(10)
+            began = time.monotonic()
+            cache.close()
+            assert time.monotonic() - began < 5
+            tiers[0].close()
+            gate.open.set()
+            for task in tasks:
+                try:
+                    assert task.outcome() == ("loaded", "a")
+                except CacheClosed:
+                    pass
+            until(lambda manager=manager: not manager._workers.busy)
+            assert len(cache) == 0
 
 
 def module_loader(key):

@@ -2,7 +2,7 @@
 
 import pytest
 import rocksdict  # noqa: F401  left out where it is not installed
-from chained import Loader, chain, has, seed, shapes
+from chained import Loader, chain, has, seed
 
 from frys_cache import (
     MISSING,
@@ -32,10 +32,16 @@ LOADS = {
 }
 
 
-@pytest.mark.parametrize("rules", [{}, {"stale_ttl": 50, "refresh_ahead": 0.5}], ids=["", "stale"])
+RULES = {"stale_ttl": 50, "refresh_ahead": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("letters", "rules"),
+    [("", {}), ("", RULES), ("u", {}), ("u", RULES), ("ud", RULES)],
+    ids=["no tier", "no tier, stale", "stand-in", "stand-in, stale", "stand-in, disk, stale"],
+)
 @pytest.mark.parametrize("meanwhile", MEANWHILE.values(), ids=list(MEANWHILE))
 @pytest.mark.parametrize("load", LOADS.values(), ids=list(LOADS))
-@shapes("no tier", "stand-in", "stand-in, disk")
 def test_change_during_a_load_wins(tmp_path, letters, load, meanwhile, rules):
     """Catch a load that brings back, in some level, what was removed or written while it ran."""
     act, expected = meanwhile
