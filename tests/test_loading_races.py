@@ -1,0 +1,138 @@
+"""What is written or removed while a key is loaded, or comes up, wins in every level."""
+
+import pytest
+import rocksdict  # noqa: F401  left out where it is not installed
+from chained import Loader, chain, has, seed
+
+from frys_cache import (
+    MISSING,
+    FrysCache,
+    PersistentCache,
+)
+
+# ---- C-20: what is written or removed meanwhile wins ---------------------------------------------
+
+MEANWHILE = {
+    "delete": (lambda cache: cache.delete("a"), MISSING),
+    "delete_many": (lambda cache: cache.delete_many(["a"]), MISSING),
+    "clear": (lambda cache: cache.clear(), MISSING),
+    "pop": (lambda cache: cache.pop("a", None), MISSING),
+    "put": (lambda cache: cache.put("a", "put"), "put"),
+    "put_many": (lambda cache: cache.put_many({"a": "put"}), "put"),
+    "add": (lambda cache: cache.add("a", "put"), "put"),
+    "incr": (lambda cache: cache.incr("a", 3), 3),
+}
+
+LOADS = {
+    "get": lambda cache, load: cache.get("a"),
+    "get_many": lambda cache, load: cache.get_many(["a"])[0],
+    "get_or_set": lambda cache, load: cache.get_or_set("a", load),
+    "memoize": lambda cache, load: cache.memoize(load, key=lambda: "a", name="f")(),
+    "timeout": lambda cache, load: cache.get_or_set("a", load, timeout=20),
+}
+
+
+RULES = {"stale_ttl": 50, "refresh_ahead": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("letters", "rules"),
+    [("", {}), ("", RULES), ("u", {}), ("u", RULES), ("ud", RULES)],
+    ids=["no tier", "no tier, stale", "stand-in", "stand-in, stale", "stand-in, disk, stale"],
+)
+@pytest.mark.parametrize("meanwhile", MEANWHILE.values(), ids=list(MEANWHILE))
+@pytest.mark.parametrize("load", LOADS.values(), ids=list(LOADS))
+def test_change_during_a_load_wins(tmp_path, letters, load, meanwhile, rules):
+    """Catch a load that brings back, in some level, what was removed or written while it ran."""
+    act, expected = meanwhile
+    calls = []
+
+    def fetch(*_):
+        calls.append(1)
+        if len(calls) == 1:
+            act(cache)
+            return "loaded"
+        return MISSING
+
+    memory = {"ttl": 100}
+    with chain(letters, tmp_path, loader=fetch, memory=memory, **rules) as (cache, tiers):
+        load(cache, fetch)
+        assert cache.peek("a", MISSING) in (expected, MISSING)
+        assert {has(tier, "a") for tier in tiers} <= {expected, MISSING}
+        assert ("a" in cache) == (expected is not MISSING)
+        if load is not LOADS["memoize"]:
+            assert cache.get("a", MISSING) == expected
+        if tiers:
+            assert has(tiers[-1], "a") == expected
+    if "d" in letters:
+        with PersistentCache(tmp_path / "db") as disk:
+            assert disk.get("a", MISSING) == expected
+
+
+@pytest.mark.parametrize("meanwhile", ["delete", "clear", "put", "pop"])
+def test_change_while_a_value_comes_up_wins_beside_memory_too(tmp_path, meanwhile):
+    """Catch a removed value that is kept beside memory by a read which began before."""
+    act, expected = MEANWHILE[meanwhile]
+    loader = Loader(lambda key: MISSING)
+    for read in (lambda: cache.get("a"), lambda: cache.get_many(["a"])):
+        with chain(
+            "u", tmp_path, loader=loader, stale_ttl=50, refresh_ahead=0.5, memory={"ttl": 100}
+        ) as (cache, tiers):
+            seed(tiers[0], "a", "old", 150, fresh_ms=tiers[0].tier.wall() + 100_000)
+            tier = tiers[0].tier._tier
+            reading = type(tier).read
+
+            def slowly(keys, tier=tier, reading=reading, cache=cache):
+                found = reading(tier, keys)
+                del tier.read
+                act(cache)
+                return found
+
+            tier.read = slowly
+            read()
+            assert cache.get("a", MISSING) == expected
+            cache._forget("a")
+            assert cache.get("a", MISSING) == expected
+
+
+@pytest.mark.parametrize("write", ["put", "put_many", "replace"])
+def test_removal_while_a_value_is_written_wins_beside_memory_too(tmp_path, write):
+    """Catch a removed value that is kept beside memory by a write which began before."""
+    with chain("u", tmp_path, loader=lambda key: MISSING, stale_ttl=50, memory={"ttl": 100}) as (
+        cache,
+        tiers,
+    ):
+        cache["a"] = "old"
+        tier = tiers[0].tier._tier
+        name = "swap" if write == "replace" else "write"
+        writing = getattr(type(tier), name)
+
+        def slowly(*arguments):
+            done = writing(tier, *arguments)
+            delattr(tier, name)
+            cache.delete("a")
+            return done
+
+        setattr(tier, name, slowly)
+        cache.put_many({"a": 1}) if write == "put_many" else getattr(cache, write)("a", 1)
+        assert has(tiers[0], "a") is MISSING
+        assert cache.get("a") is None
+
+
+def test_other_cache_over_the_same_entries_forgets_what_is_beside_memory(tmp_path):
+    """Catch a second cache of a path that goes on calling absent, or giving, what was changed."""
+    disk = PersistentCache(tmp_path / "db")
+    rules = {"loader": lambda key: MISSING, "stale_ttl": 50, "ttl": 100}
+    one, other = FrysCache(10, persistent=disk, **rules), FrysCache(10, persistent=disk, **rules)
+    assert one.get("a") is None
+    other["a"] = 1
+    assert one["a"] == 1
+    other["a"] = 2
+    assert one["a"] == 2
+    other.delete("a")
+    assert one.get("a") is None
+    one["b"] = 1
+    assert other["b"] == 1
+    one.clear()
+    assert other.get("b") is None
+    one.close(), other.close(), disk.close()
