@@ -47,9 +47,11 @@ class Writing(Removing):
         if self._writes is not None:
             await self._put_waiting(face, code, key, value, lives)
         elif self._backend is not None:
-            plan = self._plan(code, value, lives)
+            self._plan(
+                code, value, lives
+            )  # raises what the codec does, before anything has changed
             await self._in_turn(
-                face, code, lambda: self._write_both(face, memory, code, key, value, lives, plan)
+                face, code, lambda: self._write_both(face, memory, code, key, value, lives)
             )
         else:
             await self._write_levels(
@@ -96,7 +98,6 @@ class Writing(Removing):
         key: Any,
         value: Any,
         life: float | None,
-        plan: list[tuple[Level, int, bytes, int]],
     ) -> None:
         try:
             await face.call(self._backend.store, key, value)
@@ -104,6 +105,8 @@ class Writing(Removing):
             # It may have stored it all the same: what is here may be old now.
             await self._distrust(face, memory, [key], [code])
             raise
+        # With versions from after it, so that what was loaded from it before that is older.
+        plan = self._plan(code, value, life)
         await self._write_levels(face, memory, code, key, value, life, plan, True)
 
     def _plan(
@@ -226,7 +229,7 @@ class Writing(Removing):
 
     async def _put_many_both(self, face: Any, memory: Any, batch: dict[Any, Any]) -> None:
         """Tell the backend, and then the tiers of what it has taken."""
-        plan = self._plan_many(batch)
+        self._plan_many(batch)  # raises what the codec does, before anything has changed
         values = {key: value for key, value, _, _ in batch.values()}
         store_many = getattr(self._backend, "store_many", None)
         if store_many is not None:
@@ -243,15 +246,14 @@ class Writing(Removing):
                 except Exception as error:  # noqa: BLE001 - reported, key by key
                     failed[key] = error
                     del batch[code]
-                    for records in plan.values():
-                        records.pop(code, None)
                     await self._distrust(face, memory, [key], [code])
             if failed:
-                await self._put_many_levels(face, memory, batch, plan, True)
+                await self._put_many_levels(face, memory, batch, self._plan_many(batch), True)
                 raise WriteError(
                     f"the backend failed to store {len(failed)} of {len(values)} keys", failed
                 )
-        await self._put_many_levels(face, memory, batch, plan, True)
+        # With versions from after it, so that what was loaded from it before that is older.
+        await self._put_many_levels(face, memory, batch, self._plan_many(batch), True)
 
     async def _put_many_levels(
         self,
