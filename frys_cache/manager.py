@@ -325,7 +325,7 @@ class CacheManager(Sending):
         await self._write_loaded(face, code, value, version, life, 0.0, 0.0)
         if self._aside is not None:
             self._aside.forget(key)
-        self._tell(memory, key)
+        self._tell_others(memory, key)
 
     async def begin(self, _face: Any, memory: _Memory, key: Any) -> int:
         """Return the version of what is read elsewhere from now on."""

@@ -1,8 +1,11 @@
 """What is written or removed while a key is loaded, or comes up, wins in every level."""
 
+import threading
+
 import pytest
 import rocksdict  # noqa: F401  left out where it is not installed
-from chained import Loader, chain, has, seed
+from chained import Gate, Loader, chain, has, seed, shapes
+from flying import Task
 
 from frys_cache import (
     MISSING,
@@ -136,3 +139,60 @@ def test_other_cache_over_the_same_entries_forgets_what_is_beside_memory(tmp_pat
     one.clear()
     assert other.get("b") is None
     one.close(), other.close(), disk.close()
+
+
+class Slow(dict):
+    """A backend that is read while it is written to."""
+
+    def load(self, key):
+        value = self.get(key, MISSING)
+        self.entered.set()
+        assert self.open.wait(20)
+        return value
+
+    def store(self, key, value):
+        self.reader = Task(self.cache.get, key)
+        assert self.entered.wait(20)
+        self[key] = value
+
+    def delete(self, key):
+        self.pop(key, None)
+
+
+@pytest.mark.parametrize("write", ["put", "put_many"])
+@shapes("no tier", "stand-in")
+def test_load_that_a_write_overtakes_is_older(tmp_path, letters, write):
+    """Catch what was read from a backend before a write, and stays below or is joined after it."""
+    rows = Slow(a="old")
+    rows.entered, rows.open = threading.Event(), threading.Event()
+    with chain(letters, tmp_path, backend=rows) as (cache, tiers):
+        rows.cache = cache
+        cache.put("a", "new") if write == "put" else cache.put_many({"a": "new"})
+        cache._empty()
+        rows.open.set()
+        assert cache["a"] == "new"
+        assert rows.reader.outcome() == "old"
+        cache._forget("a")
+        assert cache["a"] == "new"
+        assert [has(tier, "a") for tier in tiers] == ["new"] * len(tiers)
+
+
+def test_read_after_a_write_joins_no_load_from_before_it(tmp_path):
+    """Catch an old value that is given after a write, by a load that the write has overtaken."""
+    gate = Gate(lambda key: "old")
+    with chain("", tmp_path, max_entries=1, loader=gate) as (cache, _):
+        first = Task(cache.get, "a")
+        assert gate.entered.wait(10)
+        flight = next(iter(cache._flights._under_way))
+        for write in (
+            lambda: cache.put("a", 1),
+            lambda: cache.put_many({"a": 1}),
+            lambda: cache.put("a", 1, version=cache.begin("a")),
+            lambda: cache.replace("a", 2),
+            lambda: cache.incr("a"),
+        ):
+            cache._flights._under_way[flight] = flight
+            write()
+            assert flight not in cache._flights._under_way
+        gate.open.set()
+        assert first.outcome() == "old"

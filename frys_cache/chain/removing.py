@@ -271,6 +271,11 @@ class Removing(Reading):
         return result
 
     def _tell(self, memory: Any, key: Any) -> None:
+        """Let who reads a key from now on join no load from before, and other caches forget it."""
+        memory._flights.detach(key)
+        self._tell_others(memory, key)
+
+    def _tell_others(self, memory: Any, key: Any) -> None:
         """Let the other caches over these entries forget a key."""
         for other in self._siblings.but(memory):
             # First beside memory, from where a read would fill memory again.
