@@ -190,7 +190,8 @@ def strategy_named(strategy: object, argument: str = "strategy") -> ConsistencyS
     except ValueError:
         known = ", ".join(repr(member.value) for member in ConsistencyStrategy)
         raise ConfigurationError(
-            f"{argument} must be one of {known}, or a member of ConsistencyStrategy, not {strategy!r}"
+            f"{argument} must be one of {known}, or a member of ConsistencyStrategy, "
+            f"not {strategy!r}"
         ) from None
 
 

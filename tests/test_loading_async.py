@@ -278,11 +278,11 @@ def test_cancellation_at_any_step_leaves_nothing_behind(tmp_path, operation, sou
             assert steps < 200
             # What was called goes on, to its end.
             for _ in range(2_000):
-                if not cache._flights._under_way and not manager._turns._under_way:
+                if not cache._flights._under_way and not manager._turns._flights._under_way:
                     break
                 await asyncio.sleep(0.001)
             assert cache._flights._under_way == {}
-            assert manager._turns._under_way == {}
+            assert manager._turns._flights._under_way == {}
             for level in manager._levels:
                 assert not level.breaker._probing
                 level.breaker._until = float("-inf")

@@ -77,21 +77,24 @@ def test_change_while_a_value_comes_up_wins_beside_memory_too(tmp_path, meanwhil
     """Catch a removed value that is kept beside memory by a read which began before."""
     act, expected = MEANWHILE[meanwhile]
     loader = Loader(lambda key: MISSING)
-    for read in (lambda: cache.get("a"), lambda: cache.get_many(["a"])):
+    for name, read in (
+        ("read_one", lambda: cache.get("a")),
+        ("read", lambda: cache.get_many(["a"])),
+    ):
         with chain(
             "u", tmp_path, loader=loader, stale_ttl=50, refresh_ahead=0.5, memory={"ttl": 100}
         ) as (cache, tiers):
             seed(tiers[0], "a", "old", 150, fresh_ms=tiers[0].tier.wall() + 100_000)
             tier = tiers[0].tier._tier
-            reading = type(tier).read
+            reading = getattr(type(tier), name)
 
-            def slowly(keys, tier=tier, reading=reading, cache=cache):
-                found = reading(tier, keys)
-                del tier.read
+            def slowly(asked, tier=tier, reading=reading, cache=cache, name=name):
+                found = reading(tier, asked)
+                delattr(tier, name)
                 act(cache)
                 return found
 
-            tier.read = slowly
+            setattr(tier, name, slowly)
             read()
             assert cache.get("a", MISSING) == expected
             cache._forget("a")
