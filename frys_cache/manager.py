@@ -176,6 +176,10 @@ class CacheManager(Sending):
         else:
             self._look_at_journals()
         self._count_steps()
+        self.writes_now = strategy is ConsistencyStrategy.WRITE_BACK and not (
+            jitter or self._freshness.stale_for or self._freshness.refresh_ahead
+        )
+        """Whether a write may be taken by `write_now`."""
         self.negatives = self.early = self.waiting_hits = self.stale_served = 0
         self.loads = self.load_failures = self.alone_loads = 0
         self.unwritten = 0
@@ -395,6 +399,7 @@ class CacheManager(Sending):
         if self._writes is not None and self._journals is not None:
             # Nothing can be put in the journal here, so the backend is written to at once.
             self._writes = self._journals = None
+            self.writes_now = False
         self._count_steps()
 
 

@@ -34,6 +34,20 @@ class Writing(Removing):
 
     # ---- one value -------------------------------------------------------------------------------
 
+    def write_now(self, key: Any, value: Any, life: float | None) -> bool:
+        """Have a write wait to be sent, if nothing stands in its way; False: `write` has to do it.
+
+        To be called where it `writes_now` only.  What `write` does there, without a coroutine.
+        """
+        writes = self._writes
+        assert writes is not None
+        ends = 0 if life is None else expiry_of(life, self.wall())
+        if not writes.put_now(self._code(key), key, value, self._next(), ends):
+            return False
+        if self._aside is not None:
+            self._aside.forget(key)
+        return True
+
     async def write(
         self, face: Any, memory: Any, key: Any, value: Any, life: float | None
     ) -> float | None:
