@@ -45,10 +45,10 @@ def per_call(act, *arguments):
     keys = arguments[0]
     calls = list(zip(*arguments, strict=False))
     gc.disable()
-    began = time.perf_counter_ns()
+    began = time.thread_time_ns()
     for call in calls:
         act(*call)
-    took = time.perf_counter_ns() - began
+    took = time.thread_time_ns() - began
     gc.enable()
     return took / len(keys) / 1000
 
