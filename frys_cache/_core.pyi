@@ -100,6 +100,60 @@ def unpack_run(
 def split_record(
     record: bytes,
 ) -> tuple[int, int, int, int, int, Any, int, int]: ...
+
+LOGGED: Final[int]
+
+@final
+class Op:
+    code: Any
+    key: Any
+    version: int
+    expires_ms: int
+    record: bytes
+    value: Any
+    is_delete: bool
+    size: int
+    since: float
+    due: float
+    attempts: int
+    state: int
+    def __init__(
+        self,
+        code: Any,
+        key: Any,
+        version: int,
+        expires_ms: int,
+        record: bytes,
+        value: Any,
+        is_delete: bool,
+        size: int,
+        since: float,
+    ) -> None: ...
+
+@disjoint_base
+class Intake:
+    ops: dict[Any, Op]
+    dead: dict[Any, Any]
+    lock: Any
+    queue: Any
+    stripe: Any
+    steady: Any
+    size: int
+    max_entries: int
+    max_bytes: int
+    ring_entries: int
+    ring_bytes: int
+    closing: bool
+    def take(
+        self,
+        code: bytes,
+        key: Any,
+        record: bytes,
+        version: int,
+        expires_ms: int,
+        tier: Any,
+    ) -> Op | bool: ...
+
 def _check_ttl(ttl: object) -> None: ...
 def _rehome(home: type[Any], final: type[Any]) -> None: ...
 

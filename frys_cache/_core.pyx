@@ -12,7 +12,8 @@ The store, the policies and all that a hit touches are in csrc/.  Here is the ma
 `_core_copy.pxi` (copies and pickles), `_core_type.pxi` (what Cython cannot say of a type),
 `_core_memo.pxi` (loading, and memoized functions), `_core_simulate.pxi` (traces),
 `_core_record.pxi` (recordings), and for what lies below memory `_core_keys.pxi` (keys as bytes),
-`_core_record_head.pxi` (heads of records) and `_core_codec.pxi` (values as bytes).
+`_core_record_head.pxi` (heads of records), `_core_codec.pxi` (values as bytes) and
+`_core_dirty.pxi` (writes that are still to be sent).
 Three conventions run through them:
 
 - `PyObject *` is a borrowed pointer, `object` an owned reference.
@@ -700,3 +701,4 @@ include "_core_record.pxi"
 include "_core_keys.pxi"
 include "_core_record_head.pxi"
 include "_core_codec.pxi"
+include "_core_dirty.pxi"

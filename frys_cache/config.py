@@ -82,18 +82,18 @@ class CacheConfig:
     """What keeps caches of one store apart: 1 to 255 bytes of UTF-8."""
     name: str | None = None
     """What the cache is called where it is reported; None: nothing."""
-    max_key_size: int = 64 * 1024
-    """Bytes of a key as it is stored below memory."""
-    max_value_size: int = 8 * 1024 * 1024
-    """Bytes of a value as it is stored below memory."""
-    mode: Literal["resilient", "strict"] = "resilient"
-    """Whether a fault of a lower tier is a miss that is counted, or an error."""
     consistency: ConsistencyManager | ConsistencyStrategy | str = "write-through"
     """Who writes where, and when: a strategy, its name, or a `ConsistencyManager`."""
     backend: Any = None
     """A `Backend`, the system of record; None: the lowest tier is the record."""
     loader: Callable[[Any], Any] | None = None
     """Called with a key that no level has, gives its value or MISSING."""
+    max_key_size: int = 64 * 1024
+    """Bytes of a key as it is stored below memory."""
+    max_value_size: int = 8 * 1024 * 1024
+    """Bytes of a value as it is stored below memory."""
+    mode: Literal["resilient", "strict"] = "resilient"
+    """Whether a fault of a lower tier is a miss that is counted, or an error."""
     loader_many: Callable[[Any], Mapping[Any, Any]] | None = None
     """Called with a list of such keys, gives a mapping of those that have a value."""
     negative_ttl: float | timedelta | None = None

@@ -178,17 +178,20 @@ class ConsistencyManager:
 
 def consistency_of(given: ConsistencyManager | ConsistencyStrategy | str) -> ConsistencyManager:
     """Return what `consistency=` says as a `ConsistencyManager`."""
-    return given if isinstance(given, ConsistencyManager) else ConsistencyManager(given)
+    if isinstance(given, ConsistencyManager):
+        return given
+    return ConsistencyManager(strategy_named(given, "consistency"))
 
 
-def strategy_named(strategy: object) -> ConsistencyStrategy:
+def strategy_named(strategy: object, argument: str = "strategy") -> ConsistencyStrategy:
     """Return the strategy that a member or a name stands for; ConfigurationError."""
     try:
         return ConsistencyStrategy(strategy)  # type: ignore[arg-type]
     except ValueError:
         known = ", ".join(repr(member.value) for member in ConsistencyStrategy)
         raise ConfigurationError(
-            f"strategy must be one of {known}, or a member of ConsistencyStrategy, not {strategy!r}"
+            f"{argument} must be one of {known}, or a member of ConsistencyStrategy, "
+            f"not {strategy!r}"
         ) from None
 
 

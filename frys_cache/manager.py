@@ -323,7 +323,9 @@ class CacheManager(Sending):
         """Write what a memoized function has returned, with the version of when it was called."""
         code = self._code(key)
         await self._write_loaded(face, code, value, version, life, 0.0, 0.0)
-        self._tell(memory, key)
+        if self._aside is not None:
+            self._aside.forget(key)
+        self._tell_others(memory, key)
 
     async def begin(self, _face: Any, memory: _Memory, key: Any) -> int:
         """Return the version of what is read elsewhere from now on."""
@@ -346,9 +348,9 @@ class CacheManager(Sending):
     ) -> None:
         """Store what was read elsewhere since `begin` gave this version, unless the key changed."""
         code = self._code(key)
+        beside = self._beside(key)
         life = self._freshness.jittered(memory._life(key, ttl))
         token = self._begun.get(version)
-        beside = None if self._aside is None else self._aside.token(key)
         if token is None or token != memory._token(key):
             return
         if self._writes is not None and self._writes.find(code) is not None:

@@ -1,8 +1,12 @@
 """Chains of any tiers for tests, and what each level of them has, asked past the chain."""
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+
+import pytest
+from flying import until
 
 from frys_cache import MISSING, FrysCache, PersistentCache
 from frys_cache.manager import CacheManager
@@ -49,8 +53,7 @@ def chain(letters, folder, **options):
     try:
         yield cache, tiers
         cache._check()
-        assert cache._flights._under_way == {}
-        assert manager._turns._flights._under_way == {}
+        until(lambda: cache._flights._under_way == {} == manager._turns._flights._under_way)
     finally:
         cache.close()
         for tier in tiers:
@@ -109,3 +112,33 @@ def run(coro):
             return await asyncio.wait_for(coro, 60)
 
     return asyncio.run(main())
+
+
+def shapes(*names):
+    given = {name: SHAPES[name] for name in names} if names else SHAPES
+    return pytest.mark.parametrize("letters", given.values(), ids=list(given))
+
+
+def is_quiet(cache):
+    """Tell whether no load is under way."""
+    return cache._flights._under_way == {}
+
+
+def settle(cache):
+    """Wait until no load is under way."""
+    until(lambda: is_quiet(cache) and not cache.manager._workers.busy)
+
+
+class Gate(Loader):
+    """A loader that waits for `open` and has `entered` set when it is called."""
+
+    def __init__(self, answer=lambda key: ("loaded", key)):
+        super().__init__(answer)
+        self.entered = threading.Event()
+        self.open = threading.Event()
+
+    def __call__(self, key):
+        self.keys.append(key)
+        self.entered.set()
+        assert self.open.wait(30)
+        return self.answer(key)

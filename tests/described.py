@@ -14,6 +14,32 @@ def heard(key, value, cause):
     """Stand where pickle can find it."""
 
 
+def load(key):
+    """Stand where pickle can find it."""
+
+
+class Table:
+    """A backend, as far as a configuration looks."""
+
+    def load(self, key):
+        return key
+
+    def store(self, key, value):
+        pass
+
+    def delete(self, key):
+        pass
+
+    def __eq__(self, other):
+        return isinstance(other, Table)
+
+    def __hash__(self):
+        return 1
+
+
+TABLE = Table()
+
+
 class Disk:
     """Something like a tier on disk: it can be scanned and closed, and tells no comparison."""
 
@@ -57,11 +83,32 @@ SAID = {
     "compression_level": (5, lambda b, v: b.compression_level(v)),
     "namespace": ("users", lambda b, v: b.namespace(v)),
     "name": ("sessions", lambda b, v: b.name(v)),
+    "consistency": ("write-around", lambda b, v: b.with_consistency(v)),
+    "backend": (TABLE, lambda b, v: b.with_backend(v)),
+    "loader": (load, lambda b, v: b.with_loader(v)),
 }
-WITHOUT_STEP = {"max_key_size": 100, "max_value_size": 1000, "mode": "strict"}
+WITHOUT_STEP = {
+    "max_key_size": 100,
+    "max_value_size": 1000,
+    "mode": "strict",
+    "loader_many": load,
+    "negative_ttl": 5,
+    "stale_ttl": 60,
+    "jitter": 0.1,
+    "soft_timeout": 0.05,
+    "loader_timeout": 2,
+    "lock_timeout": 3,
+    "refresh_ahead": "xfetch",
+}
 
 
 WRONG = [
+    ("consistency", "write-behind", "refresh-ahead"),
+    ("consistency", None, "write-through"),
+    ("jitter", 1.0, "below 1"),
+    ("refresh_ahead", 1.5, "xfetch"),
+    ("stale_ttl", -1, "seconds"),
+    ("loader_timeout", -1, "seconds"),
     ("persistent", 5, "path"),
     ("persistent", b"./cache.db", "path"),
     ("persistent", "", "path"),

@@ -212,7 +212,7 @@ def test_builder_repr_is_the_chain_and_evaluates():
     )
     assert repr(builder) == shown
     assert eval(shown) == builder
-    every = say_all().with_serializer(5)
+    every = say_all().with_serializer(5).with_backend(None).with_loader(None)
     assert eval(repr(every)) == every
 
 

@@ -4,11 +4,12 @@ import copy
 import pickle
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 import rocksdict  # noqa: F401  left out where it is not installed
-from chained import SHAPES, Loader, asked, chain, entry, has, over, seed
-from flying import until
+from chained import SHAPES, Gate, Loader, asked, chain, entry, has, over, seed, shapes
+from flying import Task, until
 
 from frys_cache import (
     MISSING,
@@ -21,11 +22,7 @@ from frys_cache import (
 )
 from frys_cache.tiers.standin import StandInCache
 
-DEEP = {name: letters for name, letters in SHAPES.items() if letters}
-
-
-def shapes(given=SHAPES):
-    return pytest.mark.parametrize("letters", given.values(), ids=list(given))
+DEEP = [name for name, letters in SHAPES.items() if letters]
 
 
 def methods(table):
@@ -44,7 +41,7 @@ READS = {
 
 
 @methods(READS)
-@shapes(DEEP)
+@shapes(*DEEP)
 def test_read_of_what_the_lowest_has_promotes_it_to_memory(tmp_path, letters, method):
     """Catch a read that stops above, loads what is there, or asks each time."""
     loader = Loader()
@@ -59,7 +56,7 @@ def test_read_of_what_the_lowest_has_promotes_it_to_memory(tmp_path, letters, me
 
 
 @methods(READS)
-@shapes({"stand-in, disk": "ud", "stand-in, disk, stand-in": "udl"})
+@shapes("stand-in, disk", "stand-in, disk, stand-in")
 def test_read_asks_none_below_the_one_that_answers(tmp_path, letters, method):
     """Catch a read that asks all levels, or the wrong end first."""
     with chain(letters, tmp_path) as (cache, tiers):
@@ -121,7 +118,7 @@ def test_what_is_no_read_never_loads(tmp_path, letters, method):
         method(cache)
 
 
-@shapes(DEEP)
+@shapes(*DEEP)
 def test_contains_asks_every_level_and_promotes_nothing(tmp_path, letters):
     """Catch an `in` that denies what a read would find, or that fills memory."""
     for depth in range(len(letters)):
@@ -151,7 +148,7 @@ MEMORY_ALONE = {
 
 
 @methods(MEMORY_ALONE)
-@shapes(DEEP)
+@shapes(*DEEP)
 def test_view_of_memory_asks_no_tier(tmp_path, letters, method):
     """Catch an iteration or a repr that reads the disk."""
     with chain(letters, tmp_path, loader=lambda key: pytest.fail("loader")) as (cache, tiers):
@@ -197,7 +194,7 @@ OVERWRITES = {name: WRITES[name] for name in ("[]=", "put", "update", "|=", "put
 
 
 @methods(OVERWRITES)
-@shapes(DEEP)
+@shapes(*DEEP)
 def test_overwrite_leaves_no_older_value_in_any_level(tmp_path, letters, method):
     """Catch an upper level that goes on showing what the lowest has no more."""
     with chain(letters, tmp_path) as (cache, tiers):
@@ -233,7 +230,7 @@ def test_removal_reaches_every_level(tmp_path, letters, method):
         assert cache.delete("a") is False
 
 
-@shapes(DEEP)
+@shapes(*DEEP)
 def test_eviction_and_expiry_delete_nothing_below(tmp_path, letters):
     """Catch a tier that forgets what memory had no room for."""
     with chain(letters, tmp_path, max_entries=2) as (cache, tiers):
@@ -313,20 +310,21 @@ def test_tier_with_a_shorter_ttl_keeps_nothing_longer(tmp_path):
 def test_expiry_is_the_same_moment_in_every_level(tmp_path):
     """Catch an entry that outlives its time in the level that got it last."""
     with chain("ul", tmp_path, loader=Loader(lambda key: "anew")) as (cache, tiers):
-        cache.put("a", "old", ttl=0.3)
-        ends = time.monotonic() + 0.3
+        cache.put("a", "old", ttl=0.4)
+        ends = time.monotonic() + 0.4
+        time.sleep(0.15)
         tiers[0].tier._tier._records.clear()
         cache._forget("a")
         assert cache["a"] == "old"
         until(lambda: has(tiers[0], "a") == "old")
-        assert cache.ttl_of("a") <= ends - time.monotonic() + 0.02
+        assert cache.ttl_of("a") <= ends - time.monotonic() + 0.05
         time.sleep(max(0.0, ends - time.monotonic()) + 0.02)
         assert [has(tier, "a") for tier in tiers] == [MISSING, MISSING]
         assert "a" not in cache
         assert cache["a"] == "anew"
 
 
-@shapes(DEEP)
+@shapes(*DEEP)
 def test_batch_is_one_call_per_tier(tmp_path, letters):
     """Catch a batch that asks a tier once for each key."""
     many = [f"key {number}" for number in range(50)]
@@ -561,7 +559,7 @@ MEANWHILE = {
 
 @pytest.mark.parametrize("before", [MISSING, "old"])
 @methods(MEANWHILE)
-@shapes({"memory": None, "no tier": "", "stand-in": "u", "stand-in, disk": "ud"})
+@pytest.mark.parametrize("letters", [None, "", "u", "ud"])
 def test_value_read_before_a_change_is_refused(tmp_path, letters, method, before):
     """Catch a value of the application's store that was read before the key changed, and wins."""
 
@@ -638,6 +636,32 @@ def test_flush_and_close_may_be_called_again_and_by_many(tmp_path, letters):
         again = over(tiers)
         assert again.get("a") == (1 if tiers else None)
         again.close()
+
+
+def test_close_during_a_load_ends_all_who_wait(tmp_path):
+    """Catch a close that waits for a loader that hangs, or a waiter that nobody wakes."""
+    for rules in ({}, {"loader_timeout": 30}, {"stale_ttl": 50, "memory": {"ttl": 0.01}}):
+        gate = Gate()
+        with chain("u", tmp_path, loader=gate, **rules) as (cache, tiers):
+            manager = cache.manager
+            cache["b"] = "old"
+            if "stale_ttl" in rules:
+                time.sleep(0.02)
+                assert cache["b"] == "old"
+                tasks = []
+            else:
+                tasks = [Task(cache.get, "a") for _ in range(3)]
+            assert gate.entered.wait(10)
+            began = time.monotonic()
+            cache.close()
+            assert time.monotonic() - began < 5
+            tiers[0].close()
+            gate.open.set()
+            for task in tasks:
+                with suppress(CacheClosed):
+                    assert task.outcome() == ("loaded", "a")
+            until(lambda manager=manager: not manager._workers.busy)
+            assert len(cache) == 0
 
 
 def module_loader(key):

@@ -106,7 +106,7 @@ def test_listener_that_cannot_be_called_raises(cls, listener):
 @every_class
 @pytest.mark.parametrize(
     "name",
-    ["tags", "distributed", "loader", "maxsize", "getsizeof", "nonsense"],
+    ["tags", "distributed", "lease", "maxsize", "getsizeof", "nonsense"],
 )
 def test_argument_that_does_not_exist_raises(cls, name):
     """Catch an argument that is accepted and ignored."""
@@ -134,7 +134,7 @@ def test_configuration_error_is_in_the_family(cls):
 def test_later_arguments_of_put_raise(cls):
     """Catch an option of a write that is accepted and ignored."""
     cache = cls(5)
-    for option in ({"tags": ("a",)}, {"depends_on": ()}, {"version": 1}):
+    for option in ({"tags": ("a",)}, {"depends_on": ()}, {"version": "1"}, {"version": -1}):
         with pytest.raises(TypeError):
             cache.put("a", 1, **option)
     assert len(cache) == 0

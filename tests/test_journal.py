@@ -152,10 +152,37 @@ def test_garbage_in_the_journal_is_set_aside_and_told(tmp_path):
     again.close()
 
 
+def test_reader_beside_the_owner_takes_nothing_and_acknowledges_nothing(tmp_path, monkeypatch):
+    """Catch a second process that sends the writes of the first, or takes some of its own."""
+    desk = Desk(tmp_path)
+    desk.put("a", 1)
+    source = """
+        import sys
+        from frys_cache import Backpressure
+        from frys_cache.tiers.secondary import SecondaryTier
+        from frys_cache.tiers.disk import DiskTier
+        from frys_cache.tiers.store import open_store
+        from frys_cache.codec.entry import Codec
+        from written import Desk
+        for kind, mode in ((SecondaryTier, "secondary"), (DiskTier, "memory-only")):
+            desk = Desk(tier=kind(open_store(sys.argv[1], on_locked=mode)), codec=Codec())
+            print(desk.writes.replay())
+            try:
+                desk.put("b", 1)
+            except Backpressure:
+                print("refused")
+            desk.close()
+    """
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    assert run_quietly(source, tmp_path / "db", seconds=30) == "0\nrefused\n" * 2
+    assert desk.journal() == [desk.code("a")]
+    desk.close()
+
+
 # --- what cannot be written -----------------------------------------------------------------------
 
 
-def test_full_disk_refuses_and_acknowledges_nothing(tmp_path):
+def test_full_disk_refuses_and_acknowledges_nothing(tmp_path, monkeypatch):
     """Catch C-11: a write that is acknowledged though no journal has it."""
     desk = Desk(tmp_path)
     desk.put("before", 1)
@@ -455,11 +482,18 @@ FROM_DEL = """
 
 @pytest.mark.parametrize("when", ["now", "at exit"])
 def test_close_from_a_destructor(tmp_path, when, monkeypatch):
-    """Catch a close that hangs in a destructor or at the end of everything."""
+    """Catch a close that hangs in a destructor or at the end of everything, or forgets something.
+
+    The collector may end the tier first: then the journal has what could not be moved.
+    """
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    began = time.monotonic()
     said = run_quietly(FROM_DEL, tmp_path, when, seconds=30)
-    if when == "now":
-        assert said == "FlushReport(written=50, dead=0, left=0)\n"
+    assert time.monotonic() - began < 8
     desk = Desk(tmp_path)
-    assert desk.journal() == []
+    left = desk.writes.replay()
+    if when == "now":
+        assert said.startswith(f"FlushReport(written={50 - left}, dead=0, left=")
+    else:
+        assert left == 0
     desk.close()

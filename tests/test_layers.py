@@ -69,7 +69,7 @@ MAY_IMPORT = {
     "tiers/disk": STORE | STEPS | {"_core", "tiers/settling"},
     "tiers/bound": DISK | {"tiers/settling"},
     "tiers/secondary": DISK,
-    "tiers/settling": DISK,
+    "tiers/settling": DATABASE | STEPS,
     "tiers/changes": DISK | {"_core"},
     "tiers/shared": DISK | {"tiers/bound", "tiers/secondary"},
     "tiers/whole": DISK,
@@ -84,7 +84,7 @@ MAY_IMPORT = {
     # For type checkers: what a write-back keeps waiting.
     "consistency": LOWEST | {"tiers/base", "writeback/"},
     "chain/": CHAIN | {"config"},
-    "writeback/": CODEC | {"tiers/"},
+    "writeback/": CODEC | {"_core", "tiers/"},
     # For type checkers: the configuration that a pickle is made of.
     "manager": CHAIN | {"config"},
     **dict.fromkeys(SIDE, CHAIN | {"manager"}),

@@ -13,6 +13,7 @@ from frys_cache.errors import (
     CacheClosed,
     ConfigurationError,
     IntegrityError,
+    NoSpace,
     TierLockedError,
     TierUnavailable,
 )
@@ -251,7 +252,7 @@ def test_checkpoint_copy_opens_by_itself(rocks, tmp_path):
     ("text", "kind"),
     [
         ("Corruption: block checksum mismatch: stored(context removed) = 1", IntegrityError),
-        ("IO error: No space left on device: While appending to file: /d/1.log", TierUnavailable),
+        ("IO error: No space left on device: While appending to file: /d/1.log", NoSpace),
         ("IO error: While lock file: /d/LOCK: Resource temporarily unavailable", TierLockedError),
         ("IO error: lock hold by current process, acquire time 1: /d/LOCK", TierLockedError),
         ("IO error: Permission denied: /d/CURRENT", TierUnavailable),

@@ -73,7 +73,7 @@ class Desk:
         self.events = []
         options.setdefault("max_delay", 3600.0)
         options.setdefault("send", self.backend.send)
-        if folder is None:
+        if self.tier is None:
             options["durability"] = "memory"
         self.writes = WriteBack(
             codec=self.codec,

@@ -67,9 +67,9 @@ class Decisions(Writing):
     async def _store_if(
         self, face: Any, memory: _Memory, key: Any, value: Any, ttl: Any, cost: float, there: bool
     ) -> bool:
-        life = memory._life(key, ttl)
+        life = self._freshness.jittered(memory._life(key, ttl))
         token = memory._token(key)
-        beside = None if self._aside is None else self._aside.token(key)
+        beside = self._beside(key)
 
         def step(found: Any, _: int) -> tuple[Any, int] | None:
             return (value, self._ends(life)) if (found is not MISSING) == there else None
@@ -79,7 +79,7 @@ class Decisions(Writing):
             if await self._change(face, memory, key, which, step) is SAME:
                 return False
             shown = self._look_after(key, value, life, beside)
-            if self._levels or self._writes is not None or self._backend is not None:
+            if self._levels:  # else memory has decided, and has it
                 self._follow(memory, key, value, shown, cost, token)
         return True
 
@@ -107,31 +107,21 @@ class Decisions(Writing):
         """Add to an int; memory asks below for it when it is read next."""
         if not isinstance(delta, int):
             raise TypeError(f"incr adds an int, not {type(delta).__name__}")
-        life, token, until = memory._life(key, DEFAULT), memory._token(key), 0
+        life = memory._life(key, DEFAULT)
 
         def step(found: Any, ends: int) -> tuple[Any, int]:
-            nonlocal until
-            until = self._ends(life) if found is MISSING else ends
             if found is MISSING:
-                return int(delta), until
+                return int(delta), self._ends(life)
             if not isinstance(found, int):
                 raise TypeError(f"incr adds ints, not {found!r} and {delta!r}")
             return int(found) + int(delta), ends
 
-        has_below = self._levels or self._writes is not None or self._backend is not None
         try:
             with self._change_of(memory, [key]):
-                value = cast(int, await self._change(face, memory, key, "incr", step))
-                if self._levels:
-                    memory._forget(key)
-        except BaseException:
-            if has_below:
+                return cast(int, await self._change(face, memory, key, "incr", step))
+        finally:
+            if self._levels:
                 memory._forget(key)
-            raise
-        if has_below and not self._levels:  # no tier has it, so the next one goes on from memory
-            left = (until - self.wall()) / 1000 if until else None
-            memory._keep(key, value, left, 1.0, token)
-        return value
 
     async def touch(self, face: Any, memory: _Memory, key: Any, ttl: _Ttl) -> bool:
         """Let a key live for another ttl from now on; whether it was somewhere."""
@@ -140,6 +130,7 @@ class Decisions(Writing):
         def step(found: Any, _: int) -> tuple[Any, int] | None:
             return None if found is MISSING else (found, self._ends(life))
 
+        self._recall(memory, key)
         touched = False
         if self._levels:
             with self._change_of(memory, [key]):
@@ -181,9 +172,12 @@ class Decisions(Writing):
         def step(found: Any, _: int) -> tuple[Any, int] | None:
             nonlocal gone
             gone = found
-            return None if found is MISSING else (MISSING, 0)
+            # Without a backend an absence is stored, too, so that a load under way comes late.
+            absent = found is MISSING and (self._backend is not None or self._writes is not None)
+            return None if absent else (MISSING, 0)
 
         if not self._levels and self._writes is None and self._backend is None:
+            self._recall(memory, key)
             gone = memory._forget(key)
         else:
             with self._change_of(memory, [key]):
@@ -199,6 +193,7 @@ class Decisions(Writing):
     async def _change(self, face: Any, memory: _Memory, key: Any, which: str, step: _Step) -> Any:
         """Let what decides take a step; return the new value, or SAME if all stayed as it was."""
         code = self._code(key)
+        self._recall(memory, key)
         try:
             if self._writes is not None:
                 changed = await self._change_waiting(face, memory, key, code, step)
@@ -246,6 +241,8 @@ class Decisions(Writing):
             if await writes.change(face, code, key, op, record, value, version, ends):
                 if self._levels:
                     memory._forget(key)
+                else:
+                    self._put_here(memory, key, value, ends)
                 return value
 
     async def _change_both(
@@ -276,7 +273,16 @@ class Decisions(Writing):
         else:
             life = (ends - self.wall()) / 1000 if ends else None
             await self._write_both(face, memory, code, key, value, life, crosses)
+        if not self._levels:
+            self._put_here(memory, key, value, ends)
         return value
+
+    def _put_here(self, memory: _Memory, key: Any, value: Any, ends: int) -> None:
+        """Have in memory what was decided there and is stored elsewhere, or nothing."""
+        life = (ends - self.wall()) / 1000 if ends else None
+        found = memory.peek(key, MISSING)
+        if value is MISSING or not memory._swap(key, found, value, life):
+            memory._forget(key)
 
     async def _change_levels(
         self, face: Any, memory: _Memory, key: Any, code: Any, step: _Step, which: str

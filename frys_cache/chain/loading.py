@@ -104,6 +104,29 @@ class Loading:
         def evicted(self, key: Any, value: Any, cause: EvictionCause) -> None:
             """Write below what memory had no room for."""
 
+        def _new_aside(self) -> Aside: ...
+
+        async def _load_many(
+            self,
+            face: Any,
+            memory: Any,
+            keys: list[Any],
+            codes: list[Any],
+            places: list[int],
+            values: list[Any],
+            stale: dict[int, Any],
+        ) -> None: ...
+
+        async def _bring_many(
+            self,
+            face: Any,
+            memory: Any,
+            keys: list[Any],
+            codes: list[Any],
+            led: dict[int, Any],
+            anew: bool = False,
+        ) -> Any: ...
+
     # ---- one key ---------------------------------------------------------------------------------
 
     async def _load(
@@ -123,45 +146,70 @@ class Loading:
             if behind and not face.start(flight, partial(self._safely, load, stale), self._workers):
                 if stale is not None:
                     return self._serve(stale)
-                raise Backpressure(
-                    f"{key!r} cannot be loaded within its timeout now: {self._workers.busy} "
-                    f"workers are busy and {self._workers.queued} loads wait for them"
-                )
+                raise self._no_worker(key)
             if stale is not None and not self._soft:
                 if not leads:
                     del flight
                 return self._serve(stale)
-            limit = self._limit(order, stale, leads)
             try:
                 if leads and not behind:
                     value = await face.lead(flight, load)
                 else:
-                    value = await face.wait(flight, limit)
-            except CacheTimeout:
-                if flight.ended:  # it is the loader's own
-                    if stale is None:
-                        raise
-                    return self._serve_after_failure(stale)
-                if stale is not None:
-                    return self._serve(stale)
-                if limit != order.timeout:
-                    return await load()  # lock_timeout: no longer wait for somebody else
-                memory._flights.detach(key)
-                raise CacheTimeout(
-                    f"loading {key!r} took longer than {limit} seconds (loader_timeout); what it "
-                    "brings later is kept"
-                ) from None
-            except Exception:
-                if stale is None:
-                    raise
-                return self._serve_after_failure(stale)
+                    limit = self._limit(order, stale, leads)
+                    value = await self._wait(face, memory, key, flight, stale, limit, order.timeout)
             finally:
                 del flight
             if value is ALONE:
                 self.alone_loads += 1
                 return await load()
+            if value is MISSING and not leads and not order.takes_key:
+                continue  # it was the loader that had nothing, and the factory has not been asked
             if value is not ABANDONED:
                 return value
+
+    async def _wait(
+        self,
+        face: Any,
+        memory: Any,
+        key: Any,
+        flight: Any,
+        stale: Any,
+        limit: float | None,
+        timeout: float | None,
+        waited: float = 0.0,
+    ) -> Any:
+        """Return what a flight brings, or a stale value where that takes too long or fails.
+
+        ABANDONED: board again; ALONE: load without it.  waited: seconds of the limit that are over.
+        """
+        try:
+            return await face.wait(flight, None if limit is None else max(0.0, limit - waited))
+        except CacheTimeout:
+            if flight.ended:  # it is the loader's own
+                if stale is None:
+                    raise
+                return self._serve_after_failure(stale)
+            if stale is not None:
+                return self._serve(stale)
+            if limit != timeout:
+                return ALONE  # lock_timeout: no longer wait for somebody else
+            memory._flights.detach(key)
+            raise CacheTimeout(
+                f"loading {key!r} took longer than {limit} seconds (loader_timeout); what it "
+                "brings later is kept"
+            ) from None
+        except Exception:
+            if stale is None:
+                raise
+            return self._serve_after_failure(stale)
+        finally:
+            del flight
+
+    def _no_worker(self, key: Any) -> Backpressure:
+        return Backpressure(
+            f"{key!r} cannot be loaded within its timeout now: {self._workers.busy} workers "
+            f"are busy and {self._workers.queued} loads wait for them"
+        )
 
     def _limit(self, order: Order, stale: Any, leads: bool) -> float | None:
         """Return how many seconds to wait at most."""
@@ -185,23 +233,27 @@ class Loading:
         if self._aside is not None:
             self._aside.postpone(kept, PAUSE)
 
-    async def _safely(self, load: Callable[[], Any], kept: Any) -> Any:
+    async def _safely(self, load: Callable[[], Any], *stale: Any) -> Any:
         """Load behind the back of who asked: a failure is counted and told of."""
         try:
             return await load()
         except Exception as error:
-            if kept is not None:
-                self._postpone(kept)
+            for kept in stale:
+                if kept is not None:
+                    self._postpone(kept)
             self._events.tell("load-failed", error=f"{type(error).__name__}: {error}")
             raise
 
     def _refresh(self, face: Any, memory: Any, key: Any, code: Any, kept: Any) -> None:
         """Load a key anew, behind the back of who has just got what is still good."""
-        if self._source is None or self._order.function is None:
+        if self._source is None:
             return
         flight, leads = memory._flights.board(key)
         if leads:
-            load = partial(self._bring, face, memory, key, code, self._order, True)
+            if self._order.function is None:
+                load = partial(self._bring_many, face, memory, [key], [code], {0: flight}, True)
+            else:
+                load = partial(self._bring, face, memory, key, code, self._order, True)
             face.start(flight, partial(self._safely, load, kept), self._workers)
 
     async def _bring(
@@ -216,7 +268,7 @@ class Loading:
             if found is not MISSING:
                 return found
         token = memory._token(key)
-        beside = None if self._aside is None else self._aside.token(key)
+        beside = self._beside(key)
         version = self._next()
         began = time.monotonic()
         assert order.function is not None
@@ -275,21 +327,36 @@ class Loading:
                 if life and self._aside is not None:
                     self._aside.remember_absent(key, life, beside)
                     await self._write_loaded(face, code, MISSING, version, life, 0, took)
+                elif self._aside is not None:
+                    await self._let_go(face, key, code, version, beside)
             return
         await self._write_loaded(face, code, value, version, life, order.stale_for, took)
         if self._changing.codes and code in self._changing.codes:
             return
-        if life is not None and self._aside is not None:
+        if self._aside is not None:
             refresh = self._freshness.refresh_after(life, took) if order.takes_key else None
-            if refresh is not None or order.stale_for:
+            if life is not None and (refresh is not None or order.stale_for):
                 self._aside.keep(key, value, life, order.stale_for, refresh, took, beside)
                 life = life if refresh is None else refresh
-        filled = False
-        deadline = None if life is None else time.monotonic() + life
+            else:
+                self._aside.forget(key)  # that it was absent
+        kept = False
         with suppress(ValueTooLarge):
-            filled = memory._fill(key, value, deadline, None, token)
-        if not filled and self.writes_evicted:
+            deadline = None if life is None else time.monotonic() + life
+            kept = memory._fill(key, value, deadline, None, token)
+        if not kept and self.writes_evicted:
             self.evicted(key, value, EvictionCause.EVICTED)
+
+    async def _let_go(self, face: Any, key: Any, code: Any, version: int, beside: Any) -> None:
+        """Forget what is stale, or to be renewed, of a key that the source has no more."""
+        assert self._aside is not None
+        if not self._freshness.stale_for and self._freshness.refresh_ahead is None:
+            return
+        if self._aside.token(key) == beside:
+            self._aside.forget(key)
+        for level in reversed(self._levels):
+            with suppress(CacheError):
+                await level.ask(face, "drop", [code], version)
 
     async def _write_loaded(
         self,
@@ -346,101 +413,6 @@ class Loading:
             hard,
         )
 
-    # ---- many keys -------------------------------------------------------------------------------
-
-    async def _load_many(
-        self,
-        face: Any,
-        memory: Any,
-        keys: list[Any],
-        codes: list[Any],
-        places: list[int],
-        values: list[Any],
-        stale: dict[int, Any],
-    ) -> None:
-        """Put into `values` what the source has for the keys at these places."""
-        assert self._source is not None
-        many = self._source.load_many
-        if many is None or (len(places) == 1 and self._source.load is not None):
-            found = await face.all(
-                [
-                    self._load(face, memory, keys[at], codes[at], self._order, stale.get(at))
-                    for at in places
-                ]
-            )
-            for at, value in zip(places, found, strict=True):
-                values[at] = value
-            return
-        led: dict[int, Any] = {}
-        followed: dict[int, Any] = {}
-        for at in places:
-            flight, leads = memory._flights.board(keys[at])
-            (led if leads else followed)[at] = flight
-        if led:
-            first = next(iter(led))
-            bring = partial(self._bring_many, face, memory, keys, codes, led, values)
-            try:
-                await face.lead(led[first], bring)
-            except Exception:
-                if any(stale.get(at) is None for at in led):
-                    raise
-                for at in led:
-                    values[at] = self._serve_after_failure(stale[at])
-        for at, flight in followed.items():
-            found = await face.wait(flight, self._lock_timeout)
-            if found is ABANDONED or found is ALONE:
-                found = await self._load_again(face, memory, keys[at], codes[at], stale.get(at))
-            values[at] = found
-
-    async def _load_again(self, face: Any, memory: Any, key: Any, code: Any, stale: Any) -> Any:
-        values = [MISSING]
-        await self._load_many(face, memory, [key], [code], [0], values, {0: stale})
-        return values[0]
-
-    async def _bring_many(
-        self,
-        face: Any,
-        memory: Any,
-        keys: list[Any],
-        codes: list[Any],
-        led: dict[int, Any],
-        values: list[Any],
-    ) -> Any:
-        """Load many keys in one call, and end the flights of all but the first."""
-        assert self._source is not None
-        first = next(iter(led))
-        try:
-            tokens = {at: memory._token(keys[at]) for at in led}
-            beside = {
-                at: None if self._aside is None else self._aside.token(keys[at]) for at in led
-            }
-            version = self._next()
-            began = time.monotonic()
-            found = await face.call(self._source.load_many, [keys[at] for at in led])
-            took = time.monotonic() - began
-            self.loads += 1
-            for at, flight in led.items():
-                value = found.get(keys[at], MISSING)
-                await self._until_written(face, codes[at])
-                await self._keep_loaded(
-                    face, memory, keys[at], codes[at], value, self._order, version, tokens[at],
-                    beside[at], took,
-                )  # fmt: skip
-                values[at] = value = self._seen_beside(memory, keys[at], codes[at], value)
-                if at != first:
-                    flight.land(value)
-            return values[first]
-        except Exception as error:
-            self.load_failures += 1
-            for at, flight in led.items():
-                if at != first:
-                    flight.fail(error)
-            raise
-        finally:
-            for at, flight in led.items():
-                if at != first:
-                    flight.abandon()  # does nothing where it has ended
-
     # ---- get_or_set ------------------------------------------------------------------------------
 
     async def get_or_set(
@@ -454,6 +426,15 @@ class Loading:
         timeout: float | None = None,
     ) -> Any:
         """Return the value of a key, or what its factory brings."""
+        order = Order(
+            factory,
+            False,
+            ttl,
+            self._freshness.stale_for if stale is None else stale,
+            self._order.timeout if timeout is None else timeout,
+        )
+        if order.stale_for and self._aside is None:
+            self._aside = self._new_aside()
         value = memory.peek(key, MISSING)
         if value is MISSING:
             value = await self.read(face, memory, key, False)
@@ -462,16 +443,26 @@ class Loading:
         kept = None if self._aside is None else self._aside.find(key)
         if kept is not None and kept.value is MISSING:
             kept = None
-        order = Order(
-            factory,
-            False,
-            ttl,
-            self._freshness.stale_for if stale is None else stale,
-            self._order.timeout if timeout is None else timeout,
-        )
         return await self._load(face, memory, key, self._code(key), order, kept)
 
-    def _watch(self, key: Any, value: Any, left: float, ends: tuple[int, int, int, int]) -> float:
+    def _recall(self, memory: Any, key: Any) -> None:
+        """Have in memory again what is good, but only beside it, where memory is all there is."""
+        if self._levels or self._aside is None:
+            return
+        token = memory._token(key)
+        kept = self._aside.find(key)
+        if kept is None or kept.value is MISSING or kept.fresh_until <= time.monotonic():
+            return
+        with suppress(ValueTooLarge):
+            memory._fill(key, kept.value, kept.fresh_until, None, token)
+
+    def _beside(self, key: Any) -> Any:
+        """Return the token under which something may be kept beside memory later on."""
+        return None if self._aside is None else self._aside.token(key)
+
+    def _watch(
+        self, key: Any, value: Any, left: float, ends: tuple[int, int, int, int], beside: Any
+    ) -> float:
         """Remember beside memory what a level had; return how long memory may answer for it."""
         assert self._aside is not None
         _, fresh_ms, hard_ms, load_ms = ends
@@ -479,13 +470,19 @@ class Loading:
         refresh = self._freshness.refresh_after(left, load_ms / 1000)
         if refresh is None and not stale_for:
             return left
-        self._aside.keep(key, value, left, stale_for, refresh, load_ms / 1000)
+        self._aside.keep(key, value, left, stale_for, refresh, load_ms / 1000, beside)
         return left if refresh is None else max(refresh, 0.001)
 
-    def _stale_of(self, level: Level, value: Any, record: bytes) -> Any:
+    def _stale_of(self, level: Level, key: Any, value: Any, record: bytes, beside: Any) -> Any:
         """Return what a level had as a stale value, or None: nothing may be given out stale."""
         _, fresh_ms, hard_ms, load_ms = level.codec.ends(record)
         now, wall = time.monotonic(), self.wall()
         if not fresh_ms or hard_ms <= wall:
             return None
-        return Kept(value, now - (wall - fresh_ms) / 1000, now, load_ms / 1000)
+        over, load = (wall - fresh_ms) / 1000, load_ms / 1000
+        if self._aside is not None:  # where it is known, too, when to try again
+            self._aside.keep(key, value, -over, (hard_ms - fresh_ms) / 1000, None, load, beside)
+            kept = self._aside.find(key)
+            if kept is not None and kept.value is value:
+                return kept
+        return Kept(value, now - over, now, load)

@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from frys_cache.chain.loading import Loading
+from frys_cache.chain.bulk import Bulk
 from frys_cache.errors import IntegrityError, TierUnavailable, ValueTooLarge
 from frys_cache.types import MISSING
 
@@ -31,7 +31,7 @@ SHORTEST: Final = 0.05
 """Seconds: what has less life left is not worth a place in memory."""
 
 
-class Reading(Loading):
+class Reading(Bulk):
     """The part of a `CacheManager` that reads."""
 
     async def read(
@@ -42,6 +42,7 @@ class Reading(Loading):
         loads: ask the source in the end.  again: this was counted before.
         """
         token = memory._token(key)
+        beside = self._beside(key)
         code = self._code(key)
         stale: Any = None
         if self._writes is not None and (op := self._writes.find(code)) is not None:
@@ -108,14 +109,14 @@ class Reading(Loading):
                 continue
             if left is not None and left <= 0:
                 level.stale += not again
-                stale = stale or self._stale_of(level, value, record)
+                stale = stale or self._stale_of(level, key, value, record, beside)
                 continue
             level.hits += 1
             if level is not self._levels[0]:
                 self._backfill.add(level, code, value, record)
             if changing and code in changing:
                 return self._seen_beside(memory, key, code, value)
-            return self._fill(memory, key, value, left, token, level, record)
+            return self._fill(memory, key, value, left, token, beside, level, record)
         if loads and self._source is not None:
             return await self._load(face, memory, key, code, self._order, stale)
         if fault is not None and self._strict:
@@ -128,6 +129,7 @@ class Reading(Loading):
         """Return the values of keys that memory does not have, in order: one pass per tier."""
         values: list[Any] = [MISSING] * len(keys)
         tokens = [memory._token(key) for key in keys]
+        beside = [] if self._aside is None else [self._aside.token(key) for key in keys]
         codes = [self._code(key) for key in keys]
         places, stale = self._at_hand(face, memory, keys, codes, tokens, values, loads)
         fault: TierUnavailable | None = None
@@ -155,8 +157,9 @@ class Reading(Loading):
                 places = [at for at in places if at not in set(trusted)]
                 continue
             answered = await self._sort(
-                face, memory, level, trusted, records, keys, codes, tokens, values, stale, loads
-            )
+                face, memory, level, trusted, records, keys, codes, tokens, beside, values, stale,
+                loads,
+            )  # fmt: skip
             places = [at for at in places if at not in answered]
         if places and loads and self._source is not None:
             await self._load_many(face, memory, keys, codes, places, values, stale)
@@ -205,12 +208,14 @@ class Reading(Loading):
         keys: list[Any],
         codes: list[Any],
         tokens: list[int],
+        beside: list[Any],
         values: list[Any],
         stale: dict[int, Any],
         loads: bool,
     ) -> set[int]:
         """Take what a level had for a batch; return the places that need no other level."""
         now = self.wall()
+        beside = beside or [0] * len(keys)
         answered = set()
         hits = 0
         known = loads and self._source is not None
@@ -234,7 +239,10 @@ class Reading(Loading):
                 continue
             if over:
                 level.stale += 1
-                if at not in stale and (kept := self._stale_of(level, value, record)) is not None:
+                kept = None
+                if at not in stale:
+                    kept = self._stale_of(level, keys[at], value, record, beside[at])
+                if kept is not None:
                     stale[at] = kept
                 continue
             hits += 1
@@ -245,7 +253,9 @@ class Reading(Loading):
             if self._changing.codes and codes[at] in self._changing.codes:
                 values[at] = self._seen_beside(memory, keys[at], codes[at], value)
             else:
-                values[at] = self._fill(memory, keys[at], value, left, tokens[at], level, record)
+                values[at] = self._fill(
+                    memory, keys[at], value, left, tokens[at], beside[at], level, record
+                )
         level.hits += hits
         return answered
 
@@ -256,6 +266,7 @@ class Reading(Loading):
         value: Any,
         left: float | None,
         token: int,
+        beside: Any,
         level: Level,
         record: bytes,
     ) -> Any:
@@ -267,7 +278,7 @@ class Reading(Loading):
             if left < SHORTEST:
                 return value
             if self._aside is not None:
-                left = self._watch(key, value, left, level.codec.ends(record))
+                left = self._watch(key, value, left, level.codec.ends(record), beside)
             deadline = time.monotonic() + left
         try:
             if not memory._fill(key, value, deadline, None, token):

@@ -33,6 +33,7 @@ from frys_cache.types import MISSING
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from frys_cache.chain.aside import Aside
     from frys_cache.chain.changing import Change
     from frys_cache.chain.siblings import Siblings
 
@@ -55,6 +56,8 @@ class Removing(Reading):
 
     async def remove(self, face: Any, memory: Any, keys: list[Any]) -> list[bool]:
         """Remove keys below, before memory does; whether each was there."""
+        for key in keys:
+            self._recall(memory, key)
         # Memory first: who decides about a key looks there after it has drawn a version.
         removed = [memory._forget(key) is not MISSING for key in keys]
         places: list[int] = []
@@ -195,7 +198,11 @@ class Removing(Reading):
         await self._clear_tiers(face, lambda codec: codec.prefix(None), "be cleared")
         for level in self._levels:
             level.doubts.discard(list(level.doubted))
+        if self._aside is not None:
+            self._aside.empty()  # what was read before the tiers were clear
         for other in self._siblings.but(memory):
+            if (aside := _aside_of(other)) is not None:
+                aside.empty()
             other._empty()
 
     async def forget_calls(self, face: Any, memory: Any, name: str) -> None:
@@ -264,8 +271,16 @@ class Removing(Reading):
         return result
 
     def _tell(self, memory: Any, key: Any) -> None:
+        """Let who reads a key from now on join no load from before, and other caches forget it."""
+        memory._flights.detach(key)
+        self._tell_others(memory, key)
+
+    def _tell_others(self, memory: Any, key: Any) -> None:
         """Let the other caches over these entries forget a key."""
         for other in self._siblings.but(memory):
+            # First beside memory, from where a read would fill memory again.
+            if (aside := _aside_of(other)) is not None:
+                aside.forget(key)
             other._forget(key)
 
     async def _unwritten(
@@ -292,3 +307,9 @@ class Removing(Reading):
         raise kind(
             f"the {level.name} tier failed to write {shown}: {error}", dict.fromkeys(keys, error)
         ) from error
+
+
+def _aside_of(memory: Any) -> Aside | None:
+    """Return what another cache remembers beside its memory."""
+    aside: Aside | None = getattr(getattr(memory, "_below", None), "_aside", None)
+    return aside

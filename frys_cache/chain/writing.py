@@ -47,7 +47,7 @@ class Writing(Removing):
         code = self._code(key)
         lives = self._freshness.jittered(life) if self._freshness.jitter else life
         writes = self._writes
-        beside = None if self._aside is None else self._aside.token(key)
+        beside = self._beside(key)
         if writes is not None:
             ends = 0 if lives is None else expiry_of(lives, self.wall())
             if not (face.blocks and writes.put_now(code, key, value, self._next(), ends)):
@@ -195,7 +195,7 @@ class Writing(Removing):
         for key, value in pairs:
             life = self._freshness.jittered(memory._life(key, ttl))
             token = memory._token(key)
-            beside = None if self._aside is None else self._aside.token(key)
+            beside = self._beside(key)
             batch[self._code(key)] = key, value, life, token, beside
         if not batch:
             return

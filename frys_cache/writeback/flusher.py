@@ -3,18 +3,12 @@
 One batch is on its way at a time, in a daemon thread, without any lock.  It goes when its oldest
 write has waited for `max_delay`, when there is enough for a whole one, or when room is wanted.
 
-A batch that fails is halved until those that the backend refuses stand alone.  Where both halves
-fail, one write of them, drawn by lot, is tried: if it fails, too, it is an outage, nobody is to
-blame, and all wait; if it gets through, the others go on.  So an outage costs four calls a time,
-and a few writes that are always refused never look like one for long.  Who fails alone while others
-get through has used up an attempt, and so has the only one there is, and who did not get through
-when others did and fails again among its like.  After the last attempt a write is set aside as a
-dead letter, without anybody having waited for it.
+A batch that fails is taken apart by rounds.py, which tells refused writes from an outage.
 
 What has been sent moves from the journal to the data in pieces of 64, each one batch of RocksDB
 under the lock that a put takes, too.  If that fails, it is tried again without sending: but a
 process that ends before has sent twice.
-Not chosen: counting the attempts of a whole batch, by which one refused write takes others along.
+Not chosen: an acknowledgement per write, which is a batch of RocksDB each.
 """
 
 from __future__ import annotations
@@ -27,6 +21,7 @@ from typing import Any, Final
 from frys_cache.errors import CacheClosed, CacheError
 from frys_cache.writeback.dirty import SENT, SUSPECT, Dirty, Op
 from frys_cache.writeback.journal import NoJournal
+from frys_cache.writeback.rounds import Round
 from frys_cache.writeback.signals import Signal
 from frys_cache.writeback.turns import Turns, tell_of
 
@@ -51,69 +46,6 @@ class Dead:
     error: str
 
 
-class Round:
-    """One batch on its way, halved where it fails."""
-
-    __slots__ = ("_deliver", "_draw", "_suspects", "_through", "failed")
-
-    def __init__(
-        self, deliver: Callable[[list[Op]], BaseException | None], draw: Callable[[], float]
-    ) -> None:
-        self._deliver = deliver
-        self._draw = draw
-        self._through: set[Any] = set()
-        self._suspects = False
-        self.failed: list[tuple[Op, BaseException]] = []
-
-    def run(self, batch: list[Op]) -> BaseException | None:
-        """Deliver what can be; return the error of an outage, None: only `failed` fail."""
-        self._suspects = all(op.attempts or op.state == SUSPECT for op in batch)
-        error = self._try(batch)
-        if error is None or self._split(batch, error):
-            return None
-        return error
-
-    @property
-    def tells_apart(self) -> bool:
-        """Return whether those that failed alone are to blame: others got through."""
-        return bool(self._through) or self._suspects
-
-    @property
-    def got_through(self) -> int:
-        """Return how many were delivered."""
-        return len(self._through)
-
-    def _try(self, part: list[Op]) -> BaseException | None:
-        error = self._deliver(part)
-        if error is None:
-            self._through.update(map(id, part))
-        return error
-
-    def _split(self, part: list[Op], error: BaseException) -> bool:
-        """Find out who fails; False: everyone does."""
-        left = [op for op in part if id(op) not in self._through]
-        if len(left) < len(part):
-            # One has got through by lot, so those beside it have not been tried as they are.
-            again = self._try(left) if left else None
-            if again is None:
-                return True
-            part, error = left, again
-        if len(part) == 1:
-            self.failed.append((part[0], error))
-            return True
-        middle = len(part) // 2
-        halves = part[:middle], part[middle:]
-        errors = [self._try(half) for half in halves]
-        if middle > 1 and None not in errors and not self._suspects:
-            chosen = part[int(self._draw() * len(part))]
-            if self._try([chosen]) is not None:
-                return False
-        return all(
-            again is None or self._split(half, again)
-            for half, again in zip(halves, errors, strict=True)
-        )
-
-
 class Flusher:
     """Send what is dirty.  Its thread starts when it is first rung for.  Safe from any thread."""
 
@@ -132,7 +64,6 @@ class Flusher:
         "_send",
         "_steady",
         "_until",
-        "dead",
         "dirty",
         "journal",
         "on_dead",
@@ -166,7 +97,6 @@ class Flusher:
         self.on_event = on_event
         self._steady = steady
         self._draw = draw
-        self.dead: dict[Any, Dead] = {}
         self._until = 0.0  # an outage: nothing is tried before
         self._outages = 0
         self._out_since: float | None = None
@@ -174,6 +104,11 @@ class Flusher:
         self._landing: Signal | None = None  # what ends with the batch that is on its way
         self._ended = False
         self.turns = Turns(self, _NAME)
+
+    @property
+    def dead(self) -> dict[Any, Dead]:
+        """Return what was set aside, by code."""
+        return self.dirty.dead
 
     # --- when ------------------------------------------------------------------------------------
 
@@ -210,6 +145,13 @@ class Flusher:
             self._until = 0.0
             self.dirty.hurry_locked()
         self.ring()
+
+    def told(self) -> None:
+        """Have the next turn now, if nobody has asked for that."""
+        with self.dirty.lock:
+            rings = self.dirty.wants_ring_locked()
+        if rings:
+            self.ring()
 
     def ring(self) -> None:
         """Have the next turn now."""
@@ -284,6 +226,11 @@ class Flusher:
         try:
             ended = self._move(piece)
         except CacheClosed:
+            # The tier has gone first: the journal keeps it, and nobody has anything to wait for.
+            with self.dirty.lock:
+                waiting, self.dirty.waiting = self.dirty.waiting, []
+            for one in waiting:
+                one.end.land()
             raise
         except CacheError:
             with self.dirty.lock:

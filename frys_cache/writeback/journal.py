@@ -190,7 +190,12 @@ class Journal(NoJournal):
         self._tier.rocks.delete_range("journal", prefix, stop)
 
     def stored(self, prefix: bytes) -> Iterator[Stored]:
-        """Yield what is kept; IntegrityError where that cannot be read."""
+        """Yield what is kept; IntegrityError where that cannot be read.
+
+        Nothing where another process writes the database: it will send what is there.
+        """
+        if not self._tier.store.writable:
+            return
         start, stop = prefix, after(prefix)
         while True:
             found = self._tier.rocks.items("journal", start, stop, _SLICE, _MOST_BYTES)

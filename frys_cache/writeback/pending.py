@@ -27,36 +27,22 @@ from frys_cache.errors import (
     CacheTimeout,
     ConfigurationError,
     DeadlockError,
-    IntegrityError,
-    Unreadable,
 )
-from frys_cache.tiers.base import after, head_of
+from frys_cache.tiers.base import after
 from frys_cache.tiers.face import SyncFace, run_sync
 from frys_cache.tiers.sweeper import later
-from frys_cache.types import MISSING
 from frys_cache.writeback.dirty import Dirty, Op, Waiting
 from frys_cache.writeback.flusher import Dead, Flusher
 from frys_cache.writeback.journal import GroupCommit, Journal, NoJournal
+from frys_cache.writeback.kept import DeadLetter, Kept
 from frys_cache.writeback.signals import Signal
 
-__all__ = ["DeadLetter", "FlushReport", "Pending"]
+__all__ = ["FlushReport", "Pending"]
 
 Durability = Literal["process", "host", "memory"]
 MIB: Final = 1 << 20
-_TOMBSTONE: Final = 2
 _EXIT_S: Final = 5.0
 _FORGOTTEN_S: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A write that the backend refused too often.  value: MISSING: a delete, or unreadable."""
-
-    key: Any
-    value: Any
-    version: int
-    attempts: int
-    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +54,19 @@ class FlushReport:
     left: int
 
 
-class Pending:
+class Pending(Kept):
     """Writes that are still to be sent.  `WriteBack` says what the arguments are."""
 
     __slots__ = (
         "__weakref__",
         "_bounds",
         "_closed",
-        "_codec",
         "_commit",
-        "_dirty",
         "_encode",
-        "_flusher",
-        "_journal",
         "_log",
-        "_on_dead_letter",
         "_options",
         "_pid",
         "_put_timeout",
-        "_steady",
-        "_tier",
-        "closing",
         "durability",
         "find",
         "unknown",
@@ -154,7 +132,7 @@ class Pending:
         prefix = codec.prefix() if codec is not None else b""
         kind = NoJournal if durability == "memory" else Journal
         self._journal = kind(tier, prefix)
-        self._log = self._journal.put if durability == "memory" else tier.put_journal
+        self._log = None if durability == "memory" else tier
         self.unknown = self._journal.unknown
         self._begin()
         self._journal.open()
@@ -164,10 +142,9 @@ class Pending:
     def _begin(self) -> None:
         """Have nothing to send: at first, and in a forked child."""
         self._pid = os.getpid()
-        self.closing = False
         self._closed: Signal | None = None
         top = 0 if self._tier is None else self._tier.versions.last()
-        self._dirty = Dirty(*self._bounds, top)
+        self._dirty = Dirty(*self._bounds, top, self._steady)
         self.find = self._dirty.ops.get
         told = weakref.WeakMethod(self._died)
 
@@ -196,104 +173,6 @@ class Pending:
         """Return the age of the oldest in seconds, 0.0 if there is none; it looks at all."""
         since = [op.since for op in list(self._dirty.ops.values())]
         return max(0.0, self._steady() - min(since)) if since else 0.0
-
-    def value_of(self, op: Op) -> Any:
-        """Return the value of a write as it was when it was put; MISSING for a delete."""
-        if self._codec is None or op.is_delete:
-            return op.value
-        found = self._codec.decode(op.code, op.record)
-        return MISSING if found is None else found[0]
-
-    def replay(self) -> int:
-        """Take what an earlier process has left in the journal; return how many are to be sent.
-
-        Once, before anything is read.  What cannot be read becomes a dead letter.  Raises
-        IntegrityError where the journal itself is damaged.
-        """
-        count = 0
-        unreadable = []
-        prefix = self._codec.prefix() if self._codec is not None else b""
-        for one in self._journal.stored(prefix):
-            version, expires_ms = head_of(one.record)
-            is_delete = len(one.record) > 1 and bool(one.record[1] & _TOMBSTONE)
-            size = len(one.code) + len(one.record)
-            error, key = one.error, None
-            try:
-                key = self._codec.user_key(one.code)
-                with suppress(Unreadable):  # whoever needs the value is told
-                    self._codec.decode(one.code, one.record)
-            except IntegrityError as damage:
-                error = error or f"it cannot be read back: {damage}"
-            now = self._steady()
-            op = Op(one.code, key, version, expires_ms, one.record, MISSING, is_delete, size, now)
-            if one.is_dead or error:
-                letter = Dead(op, one.attempts, error)
-                self._flusher.dead[one.code] = letter
-                if not one.is_dead:
-                    unreadable.append(letter)
-                continue
-            with suppress(ValueError):  # a version that no clock has given
-                self._tier.versions.observe(version)
-            with self._dirty.lock:
-                self._dirty.is_late_locked(op, None)
-                count += self._dirty.add_locked(op, None)
-        for letter in unreadable:
-            self._flusher.tell("dead-letter", key=letter.op.code, attempts=0, error=letter.error)
-        if count:
-            self._ring()
-        return count
-
-    def _ring(self) -> None:
-        with self._dirty.lock:
-            rings = self._dirty.wants_ring_locked()
-        if rings:
-            self._flusher.ring()
-
-    # --- dead letters ----------------------------------------------------------------------------
-
-    def dead_letters(self) -> list[DeadLetter]:
-        """Return what was set aside."""
-        return [self._letter(one) for one in list(self._flusher.dead.values())]
-
-    def _letter(self, dead: Dead) -> DeadLetter:
-        op = dead.op
-        try:
-            value = self.value_of(op)
-        except IntegrityError:
-            value = MISSING
-        return DeadLetter(op.key, value, op.version, dead.attempts, dead.error)
-
-    def _died(self, dead: Dead) -> None:
-        """Tell the user of a dead letter."""
-        if self._on_dead_letter is not None:
-            self._on_dead_letter(self._letter(dead))
-
-    def retry_dead_letters(self) -> int:
-        """Have what was set aside sent again; return how many that are.
-
-        Those that cannot be read stay.  Raises Backpressure where the journal cannot be written.
-        """
-        dirty, flusher = self._dirty, self._flusher
-        count = 0
-        for dead in list(flusher.dead.values()):
-            op = dead.op
-            if dead.attempts == 0:
-                continue
-            again = Op(
-                *(op.code, op.key, op.version, op.expires_ms, op.record, op.value, op.is_delete),
-                *(op.size, self._steady()),
-            )
-            with dirty.lock:
-                if flusher.dead.get(op.code) is not dead:
-                    continue
-                self._journal.put(op.code, op.record)
-                if dirty.add_locked(again, None):
-                    del flusher.dead[op.code]
-                    count += 1
-                else:
-                    flusher.restore_locked(op.code)
-        self._ring()
-        return count
 
     # --- barriers --------------------------------------------------------------------------------
 
@@ -372,8 +251,8 @@ class Pending:
         """
         dirty = self._dirty
         with dirty.lock:
-            first = not self.closing
-            self.closing = True
+            first = not dirty.closing
+            dirty.closing = True
             if self._closed is None:
                 self._closed = Signal()
             end = self._closed
@@ -399,7 +278,7 @@ class Pending:
 
     def __del__(self) -> None:
         """Send what can be sent, in a thread: this one may hold any lock."""
-        if not hasattr(self, "_commit") or self.closing or sys.is_finalizing():
+        if not hasattr(self, "_commit") or self._dirty.closing or sys.is_finalizing():
             return
         if self._dirty.ops and self._pid == os.getpid():
             later(lambda: run_sync(self.close(SyncFace(), _FORGOTTEN_S)))

@@ -2,8 +2,8 @@
 
 A put encodes its value, writes one journal record and puts an `Op` into the dirty map, where every
 reader looks before it looks below: so everybody reads what was written, wherever it is by then.
-dirty.py says what waits, journal.py what survives, flusher.py how it is sent, pending.py how it
-begins and ends.
+dirty.py says what waits, journal.py what survives, flusher.py and rounds.py how it is sent, kept.py
+and pending.py how it begins and ends.
 
 Cost of a put at level "process": RocksDB's put of a record and about as much again.
 Not chosen: acknowledging a write that is in memory only, unless that is asked for by name; dropping
@@ -16,11 +16,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
 
-from frys_cache.errors import Backpressure, CacheClosed, CacheError, CacheTimeout
+from frys_cache.errors import Backpressure, CacheClosed, CacheTimeout
+from frys_cache.tiers.handle import translate
 from frys_cache.types import MISSING
-from frys_cache.writeback.dirty import Op
+from frys_cache.writeback.dirty import LOGGED, Op
 from frys_cache.writeback.journal import refused
-from frys_cache.writeback.pending import DeadLetter, FlushReport, Pending, size_of
+from frys_cache.writeback.kept import DeadLetter
+from frys_cache.writeback.pending import FlushReport, Pending, size_of
 from frys_cache.writeback.signals import Signal
 
 __all__ = ["DeadLetter", "FlushReport", "WriteBack"]
@@ -55,11 +57,14 @@ class WriteBack(Pending):
     # --- writing ---------------------------------------------------------------------------------
 
     def put_now(self, code: Any, key: Any, value: Any, version: int, expires_ms: int) -> bool:
-        """Take a write at once; False: that cannot be, `put` has to be awaited.
+        """Take a write at once; False: late, no room, or level "host": `put` has to be awaited.
 
         Raises what `put` does where there is nothing to wait for.
         """
-        return self._commit is None and self._now(code, key, value, version, expires_ms) is True
+        if self._commit is not None:
+            return False
+        taken = self._now(code, key, value, version, expires_ms)
+        return taken is True or self._take(taken) is True
 
     async def put(
         self, face: Any, code: Any, key: Any, value: Any, version: int, expires_ms: int
@@ -87,39 +92,19 @@ class WriteBack(Pending):
         if self._encode is None:
             return self._op(code, key, value, version, expires_ms)
         record = self._encode(code, value, version, expires_ms)
-        size = len(code) + len(record)
-        op = Op(code, key, version, expires_ms, record, MISSING, False, size, self._steady())
-        dirty = self._dirty
-        ops, stripe = dirty.ops, dirty.stripe
-        with dirty.lock:
-            if (
-                version <= stripe.top
-                or code in ops
-                or len(ops) >= dirty.max_entries
-                or dirty.size + size > dirty.max_bytes
-                or self._flusher.dead
-                or self.closing
-            ):
-                return op
-            stripe.top = version
-            try:
-                self._log(code, record)
-            except CacheError as error:
-                raise refused(error) from error
-            # Nothing can come between from here to the end of the size.
-            if code in ops:
-                if ops[code].version > version:
-                    self._flusher.restore_locked(code)
-                    return True
-                return op
-            ops[code] = op
-            dirty.size += size
-            dirty.queue.append(op)
-            if len(dirty.queue) < dirty.ring_entries and dirty.size < dirty.ring_bytes:
-                return True
-            dirty.wants_ring_locked()
-        self._flusher.ring()
-        return True
+        try:
+            taken = self._dirty.take(code, key, record, version, expires_ms, self._log)
+        except Exception as error:
+            raise refused(translate(error)) from error
+        if taken is True:
+            return True
+        if taken is False:
+            self._flusher.told()
+            return True
+        if taken.state == LOGGED:
+            with self._dirty.lock:
+                self._flusher.restore_locked(code)
+        return taken
 
     async def delete(self, face: Any, code: Any, key: Any, version: int) -> bool:
         """Take a delete, as `put` does."""
@@ -191,7 +176,7 @@ class WriteBack(Pending):
         letter = None
         with dirty.lock:
             while True:
-                if self.closing:
+                if dirty.closing:
                     raise CacheClosed("the cache has been closed")
                 old = dirty.ops.get(code)
                 if dirty.is_late_locked(op, old):
@@ -219,7 +204,7 @@ class WriteBack(Pending):
         dirty, flusher = self._dirty, self._flusher
         gone: list[Any] = []
         with dirty.lock:
-            if self.closing:
+            if dirty.closing:
                 raise CacheClosed("the cache has been closed")
             late, pairs = [], []
             growth = entries = 0
