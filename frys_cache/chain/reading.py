@@ -116,8 +116,7 @@ class Reading(Bulk):
                 self._backfill.add(level, code, value, record)
             if changing and code in changing:
                 return self._seen_beside(memory, key, code, value)
-            self._fill(memory, key, value, left, token, beside, level, record)
-            return value
+            return self._fill(memory, key, value, left, token, beside, level, record)
         if loads and self._source is not None:
             return await self._load(face, memory, key, code, self._order, stale)
         if fault is not None and self._strict:
@@ -254,7 +253,9 @@ class Reading(Bulk):
             if self._changing.codes and codes[at] in self._changing.codes:
                 values[at] = self._seen_beside(memory, keys[at], codes[at], value)
             else:
-                self._fill(memory, keys[at], value, left, tokens[at], beside[at], level, record)
+                values[at] = self._fill(
+                    memory, keys[at], value, left, tokens[at], beside[at], level, record
+                )
         level.hits += hits
         return answered
 
@@ -268,21 +269,24 @@ class Reading(Bulk):
         beside: Any,
         level: Level,
         record: bytes,
-    ) -> None:
-        """Keep in memory what a level had, for the life that it has left."""
+    ) -> Any:
+        """Keep in memory what a level had, for the life that it has left; return what is seen."""
         if not level.keeps:
-            return
+            return value
         deadline = None
         if left is not None:
             if left < SHORTEST:
-                return
+                return value
             if self._aside is not None:
                 left = self._watch(key, value, left, level.codec.ends(record), beside)
             deadline = time.monotonic() + left
-        try:  # noqa: SIM105 - suppress() would take a tenth of the whole read
-            memory._fill(key, value, deadline, None, token)
+        try:
+            if not memory._fill(key, value, deadline, None, token):
+                # What memory has got meanwhile is what all others see.
+                return memory.peek(key, value)
         except ValueTooLarge:
             pass  # too heavy for memory; below there is room for it
+        return value
 
     def _give(
         self, face: Any, memory: Any, key: Any, code: Any, kept: Any, token: int, loads: bool
