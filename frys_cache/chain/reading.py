@@ -42,12 +42,13 @@ class Reading(Bulk):
         loads: ask the source in the end.  again: this was counted before.
         """
         token = memory._token(key)
-        beside = self._beside(key)
         code = self._code(key)
         stale: Any = None
         if self._writes is not None and (op := self._writes.find(code)) is not None:
             return self._waiting_value(memory, key, op, token)
-        if self._aside is not None and (kept := self._aside.find(key)) is not None:
+        aside = self._aside
+        beside = None if aside is None else aside.token(key)
+        if aside is not None and (kept := aside.find(key)) is not None:
             if kept.value is MISSING:
                 if loads:
                     self.negatives += 1
@@ -62,12 +63,11 @@ class Reading(Bulk):
         if changing and code in changing:
             levels = levels[-1:]
         for level in levels:
+            probes = not level.breaker.closed
             if level.doubted and code in level.doubts:
                 level.misses += not again
-                if not level.breaker.closed:
-                    fault = fault or level
+                fault = (fault or level) if probes else fault
                 continue
-            probes = not level.breaker.closed
             if probes and not level.breaker.admits():
                 fault = fault or level
                 continue
