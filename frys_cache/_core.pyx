@@ -598,6 +598,21 @@ cdef class MemoryCache:
         fc_token(self.c, fc_hash(<PyObject *>key), &token)
         return token
 
+    def _begin_writing(self, key):
+        """Note that a key is being written below, as a put does by itself; what `_end_writing` takes.
+
+        Until then nothing that is read there is kept, and of two writers neither keeps its value.
+        """
+        cdef uint64_t token
+        cdef uint32_t place = 0
+        fc_writing_begin(self.c, &place, fc_hash(<PyObject *>key), &token)
+        fc_writing_crosses(self.c, place)
+        return place
+
+    def _end_writing(self, uint32_t place):
+        """Note it no more."""
+        fc_writing_end(self.c, place)
+
     def _fill(self, key, value, deadline, version, token):
         """Insert what a slow read brought if the token still holds and the key is absent.
 

@@ -10,12 +10,14 @@ from tiered import disk_of, open_cache
 
 from frys_cache import (
     MISSING,
+    CacheManager,
     ConfigurationError,
     ConsistencyManager,
     ConsistencyStrategy,
     FrysCache,
     PersistentCache,
 )
+from frys_cache.tiers.standin import StandInCache
 
 # ---- order --------------------------------------------------------------------------------------
 
@@ -294,3 +296,12 @@ def test_cache_aside_takes_only_what_was_read_since_begin():
     chain.cache.put("a", "new", version=version)
     assert chain.reads() == ("new", "new")
     assert chain.below("lower") == chain.below("upper") == "new"
+
+
+def test_tier_above_the_journal_is_refused(tmp_path):
+    """Catch a level that goes on with what was sent and overwritten below it."""
+    with (
+        PersistentCache(tmp_path / "db") as disk,
+        pytest.raises(ConfigurationError, match="first below memory"),
+    ):
+        CacheManager([StandInCache(), disk], consistency="write-back")

@@ -8,7 +8,7 @@ import rocksdict  # noqa: F401  left out where it is not installed
 from chained import chain, over, shapes, tiers_of
 from flying import Task
 
-from frys_cache import MISSING, ConsistencyManager, IntegrityError
+from frys_cache import MISSING, ConsistencyManager, FrysCache, IntegrityError
 from frys_cache.testing import FaultyTier
 
 
@@ -121,3 +121,37 @@ def test_batch_that_meets_damage_is_read_key_by_key(tmp_path):
         absent = None if loader is None else ("loaded", "c")
         assert cache.get_many("abc") == [1, 2, absent]
         cache.close()
+
+
+def test_counts_in_memory_survive_what_has_been_sent():
+    """Catch a decision that takes the value of before for the present one, after a flush."""
+    rows = {}
+
+    class Table:
+        def load(self, key):
+            return rows.get(key, MISSING)
+
+        def store(self, key, value):
+            rows[key] = value
+
+        def delete(self, key):
+            rows.pop(key, None)
+
+    rules = ConsistencyManager("write-back", Table(), durability="memory")
+    cache = FrysCache(100, consistency=rules)
+    writes = cache.manager._writes
+    change = writes.change
+    others = []
+
+    async def slowly(*arguments):
+        if not others:  # between what was read and what is written of it
+            others.append(Task(lambda: (cache.incr("n"), cache.flush())))
+            others[0].join(0.3)
+        return await change(*arguments)
+
+    writes.change = slowly
+    cache.incr("n")
+    others[0].outcome()
+    cache.flush()
+    assert (cache["n"], rows["n"]) == (2, 2)
+    cache.close()

@@ -18,9 +18,40 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from threading import RLock
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Change", "Changing"]
+if TYPE_CHECKING:
+    from frys_cache._core import MemoryCache
+
+__all__ = ["Change", "Changing", "Marked"]
+
+
+class Marked:
+    """Keys that are written in one step below, noted in memory until it has them, too."""
+
+    __slots__ = ("_keys", "_memory", "_places")
+
+    def __init__(self, memory: MemoryCache[Any, Any], keys: Sequence[Any]) -> None:
+        self._memory = memory
+        self._keys = keys
+        self._places: list[int] = []
+
+    def __enter__(self) -> None:
+        try:
+            for key in self._keys:
+                self._places.append(self._memory._begin_writing(key))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._places:
+            self._memory._end_writing(self._places.pop())
 
 
 class Changing:

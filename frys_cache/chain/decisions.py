@@ -196,7 +196,11 @@ class Decisions(Writing):
         self._recall(memory, key)
         try:
             if self._writes is not None:
-                changed = await self._change_waiting(face, memory, key, code, step)
+                work = partial(self._change_waiting, face, memory, key, code, step)
+                # Where memory is all there is, a write that has been sent leaves nothing to see.
+                changed = await (
+                    work() if self._levels else self._in_turn(face, memory, key, code, work)
+                )
             elif self._backend is not None:
                 work = partial(self._change_both, face, memory, key, code, step, which)
                 changed = await self._in_turn(face, memory, key, code, work)
@@ -215,7 +219,7 @@ class Decisions(Writing):
         return changed
 
     async def _change_waiting(
-        self, face: Any, memory: _Memory, key: Any, code: Any, step: _Step
+        self, face: Any, memory: _Memory, key: Any, code: Any, step: _Step, _crosses: Any = None
     ) -> Any:
         """Decide among the writes that wait and what is below them."""
         writes = self._writes

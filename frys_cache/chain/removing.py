@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from frys_cache.chain.changing import Marked
 from frys_cache.chain.levels import FAULTS, Level
 from frys_cache.chain.reading import Reading
 from frys_cache.chain.turns import Turns
@@ -246,10 +247,10 @@ class Removing(Reading):
         return self._changing.of(codes, crossed)
 
     def _change_of(self, memory: Any, keys: list[Any]) -> AbstractContextManager[None]:
-        """Return the same where that takes more than one step."""
+        """Return the same where that takes more than one step, or what notes it in memory."""
         if self.takes_steps:
             return self.change_of(memory, keys)
-        return AT_ONCE
+        return Marked(memory, keys) if self._levels else AT_ONCE
 
     def _levels_of(self, code: Any) -> list[Level]:
         """Return the levels where a key may be read now."""

@@ -45,6 +45,11 @@ class Sending(Decisions):
             )
         if any(level.hands_down for level in self._levels):
             raise ConfigurationError("WRITE_BACK and admission='on-evict' exclude each other")
+        if self._journals is not None and self._journals is not self._levels[0]:
+            raise ConfigurationError(
+                "with WRITE_BACK the tier with the journal comes first below memory: a tier above "
+                "it would not hear of what is sent"
+            )
         if rules._write_back is not None:
             raise ConfigurationError("a ConsistencyManager with WRITE_BACK is for one cache")
         self._siblings.claim()

@@ -89,11 +89,10 @@ class Flaky:
 class Run:
     """Threads at work on one cache, and the history of it."""
 
-    def __init__(self, cache, troubles, *, evicts, batches=True):
+    def __init__(self, cache, troubles, *, evicts):
         self.cache = cache
         self.troubles = troubles
         self.history = History(evicts=evicts)
-        self.batches = batches
         self.numbers = [0] * WRITERS
         self.errors = []
 
@@ -103,7 +102,7 @@ class Run:
         key, what = random.choice(KEYS), random.random()
         self.numbers[name] += 1
         value = self.numbers[name] * 100 + name
-        if what < (0.6 if self.batches else 0.7):
+        if what < 0.6:
             with history.write(key, value):
                 cache.put(key, value)
         elif what < 0.7:
@@ -197,9 +196,7 @@ def test_write_through_to_a_faulty_disk(tmp_path, entries):
     with PersistentCache(tmp_path / "db") as disk:
         trouble = faulty(disk, 1)
         with over([disk], entries) as cache:
-            # A batch in a chain of one tier is not noted while it is written, so for some
-            # microseconds at its end a slow reader may still put the value of before in memory.
-            Run(cache, [trouble], evicts=True, batches=False).go()
+            Run(cache, [trouble], evicts=True).go()
             assert cache.health()["persistent"].faults > 0
 
 
