@@ -10,6 +10,7 @@ from flying import Task
 
 from frys_cache import MISSING, ConsistencyManager, FrysCache, IntegrityError
 from frys_cache.testing import FaultyTier
+from frys_cache.writeback.writeback import WriteBack
 
 
 class Rows(dict):
@@ -123,7 +124,7 @@ def test_batch_that_meets_damage_is_read_key_by_key(tmp_path):
         cache.close()
 
 
-def test_counts_in_memory_survive_what_has_been_sent():
+def test_counts_in_memory_survive_what_has_been_sent(monkeypatch):
     """Catch a decision that takes the value of before for the present one, after a flush."""
     rows = {}
 
@@ -139,8 +140,7 @@ def test_counts_in_memory_survive_what_has_been_sent():
 
     rules = ConsistencyManager("write-back", Table(), durability="memory")
     cache = FrysCache(100, consistency=rules)
-    writes = cache.manager._writes
-    change = writes.change
+    change = WriteBack.change
     others = []
 
     async def slowly(*arguments):
@@ -149,7 +149,7 @@ def test_counts_in_memory_survive_what_has_been_sent():
             others[0].join(0.3)
         return await change(*arguments)
 
-    writes.change = slowly
+    monkeypatch.setattr(WriteBack, "change", slowly)
     cache.incr("n")
     others[0].outcome()
     cache.flush()
