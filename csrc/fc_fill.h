@@ -65,6 +65,19 @@ fc_writing_crosses(fc_cache *c, uint32_t place)
     return crosses;
 }
 
+/* Whether anybody writes at the place of a key below. */
+static inline bool
+fc_is_writing(fc_cache *c, Py_hash_t hash)
+{
+    bool writing = false;
+    FC_LOCK(c);
+    if (c->generations != NULL) {
+        writing = c->generations[FC_GENERATIONS + fc_token_place(c, hash)] > 0;
+    }
+    FC_UNLOCK(c);
+    return writing;
+}
+
 static inline void
 fc_writing_end(fc_cache *c, uint32_t place)
 {

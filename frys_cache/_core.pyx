@@ -613,6 +613,10 @@ cdef class MemoryCache:
         """Note it no more."""
         fc_writing_end(self.c, place)
 
+    def _is_writing(self, key):
+        """Whether a key, or one that shares its place, is being written below."""
+        return fc_is_writing(self.c, fc_hash(<PyObject *>key))
+
     def _fill(self, key, value, deadline, version, token):
         """Insert what a slow read brought if the token still holds and the key is absent.
 
@@ -687,6 +691,15 @@ cdef class MemoryCache:
     def _below(self, below):
         self.below = below
 
+    @property
+    def _descent(self):
+        """The straight path of a miss, a `Descent`, or None."""
+        return self.descent
+
+    @_descent.setter
+    def _descent(self, Descent descent):
+        self.descent = descent
+
     # ---- for tests -------------------------------------------------------------------------------
 
     def _check(self):
@@ -704,6 +717,7 @@ include "_core_events.pxi"
 include "_core_expiry.pxi"
 include "_core_weights.pxi"
 include "_core_access.pxi"
+include "_core_descent.pxi"
 include "_core_batch.pxi"
 include "_core_views.pxi"
 include "_core_state.pxi"

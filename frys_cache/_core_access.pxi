@@ -11,7 +11,7 @@ cdef object missed(MemoryCache self, object key):
     """`[]` has found nothing in memory: the hook, then __missing__, then KeyError."""
     cdef PyObject *found
     if self.watch & HOOK_MISS:
-        value = self._on_miss(key)
+        value = ask_below(self, key)
         if value is not MISSING:
             return value
     found = _PyType_Lookup(Py_TYPE(self), "__missing__")  # on the type, as dict does
@@ -26,7 +26,7 @@ cdef object missed(MemoryCache self, object key):
 cdef object absent(MemoryCache self, object key, object default):
     """`get` has found nothing in memory."""
     if self.watch & HOOK_MISS:
-        value = self._on_miss(key)
+        value = ask_below(self, key)
         if value is not MISSING:
             return value
     return default

@@ -138,6 +138,7 @@ cdef extern from "fc_fill.h":
     int fc_token(fc_cache *c, Py_hash_t hash, uint64_t *token) except -1
     int fc_writing_begin(fc_cache *c, uint32_t *place, Py_hash_t hash, uint64_t *token) except -1
     bint fc_writing_crosses(fc_cache *c, uint32_t place) noexcept
+    bint fc_is_writing(fc_cache *c, Py_hash_t hash) noexcept
     void fc_writing_end(fc_cache *c, uint32_t place) noexcept
     int fc_fill(fc_cache *c, fc_change *change, uint64_t token, fc_exits *out) except -1
 

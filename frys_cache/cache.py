@@ -283,6 +283,7 @@ class FrysCache(_Home[K, V]):
         frys_cache.errors.CacheClosed: the cache has been closed
         """
         below, self._below = self._below, CLOSED
+        self._descent = None
         if below is CLOSED:
             return None
         self._hooks = CHAINED
@@ -390,7 +391,7 @@ class FrysCache(_Home[K, V]):
         with _attaching:
             faster = self._below not in (None, config)
             if not faster:
-                self._below = manager
+                self._below, self._descent = manager, manager.descent
                 self._hooks = CHAINED | (HOOK_EVICT if manager.writes_evicted else 0)
         if faster:
             manager.close(self)

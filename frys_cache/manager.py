@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
+from frys_cache._core import Descent
 from frys_cache.breaker import Breaker
 from frys_cache.chain.aside import Aside
 from frys_cache.chain.backfill import Backfill
@@ -42,7 +43,7 @@ from frys_cache.errors import CacheClosed, CacheTimeout, ConfigurationError
 from frys_cache.health import CacheEvent, Events, TierHealth
 from frys_cache.tiers.face import SYNC, run_sync
 from frys_cache.tiers.versions import Versions, WallClock
-from frys_cache.types import DEFAULT, EvictionCause, TierStats
+from frys_cache.types import DEFAULT, MISSING, EvictionCause, TierStats
 
 if TYPE_CHECKING:
     from frys_cache._core import MemoryCache
@@ -180,6 +181,8 @@ class CacheManager(Sending):
             jitter or self._freshness.stale_for or self._freshness.refresh_ahead
         )
         """Whether a write may be taken by `write_now`."""
+        self.descent = self._straight_path()
+        """What a miss of memory asks where nothing but one tier is below it, or None."""
         self.negatives = self.early = self.waiting_hits = self.stale_served = 0
         self.loads = self.load_failures = self.alone_loads = 0
         self.unwritten = 0
@@ -381,6 +384,21 @@ class CacheManager(Sending):
         return self._next()
 
     # ---- parts -----------------------------------------------------------------------------------
+
+    def _straight_path(self) -> Descent | None:
+        if len(self._levels) != 1 or self._source is not None or self._aside is not None:
+            return None
+        level = self._levels[0]
+        if self._writes is not None or not level.keeps:
+            return None
+
+        def failed(code: bytes, error: Exception) -> Any:
+            fault = run_sync(self._unread(SYNC, level, code, error))
+            if fault is not None and self._strict:
+                raise fault
+            return MISSING
+
+        return Descent(level, self._code, self.wall, failed)
 
     def _new_aside(self) -> Aside:
         config = self.config

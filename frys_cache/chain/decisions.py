@@ -176,7 +176,7 @@ class Decisions(Writing):
             absent = found is MISSING and (self._backend is not None or self._writes is not None)
             return None if absent else (MISSING, 0)
 
-        if not self._levels and self._writes is None and self._backend is None:
+        if self._is_alone():
             self._recall(memory, key)
             gone = memory._forget(key)
         else:
@@ -242,6 +242,8 @@ class Decisions(Writing):
             if taken is None:
                 return SAME
             value, ends = taken
+            if self._aside is not None:
+                self._aside.forget(key)  # before it can have been sent
             if await writes.change(face, code, key, op, record, value, version, ends):
                 if self._levels:
                     memory._forget(key)

@@ -326,6 +326,7 @@ class Loading:
                 life = self._freshness.negative_life(life)
                 if life and self._aside is not None:
                     self._aside.remember_absent(key, life, beside)
+                    self._unless_written(memory, key)
                     await self._write_loaded(face, code, MISSING, version, life, 0, took)
                 elif self._aside is not None:
                     await self._let_go(face, key, code, version, beside)
@@ -337,6 +338,7 @@ class Loading:
             refresh = self._freshness.refresh_after(life, took) if order.takes_key else None
             if life is not None and (refresh is not None or order.stale_for):
                 self._aside.keep(key, value, life, order.stale_for, refresh, took, beside)
+                self._unless_written(memory, key)
                 life = life if refresh is None else refresh
             else:
                 self._aside.forget(key)  # that it was absent
@@ -460,8 +462,22 @@ class Loading:
         """Return the token under which something may be kept beside memory later on."""
         return None if self._aside is None else self._aside.token(key)
 
+    def _unless_written(self, memory: Any, key: Any) -> None:
+        """Forget what has been kept beside memory of a key that is being written below.
+
+        Who writes notes it first and forgets the key then, so one of the two sees the other.
+        """
+        if self._aside is not None and memory._is_writing(key):
+            self._aside.forget(key)
+
     def _watch(
-        self, key: Any, value: Any, left: float, ends: tuple[int, int, int, int], beside: Any
+        self,
+        memory: Any,
+        key: Any,
+        value: Any,
+        left: float,
+        ends: tuple[int, int, int, int],
+        beside: Any,
     ) -> float:
         """Remember beside memory what a level had; return how long memory may answer for it."""
         assert self._aside is not None
@@ -471,9 +487,12 @@ class Loading:
         if refresh is None and not stale_for:
             return left
         self._aside.keep(key, value, left, stale_for, refresh, load_ms / 1000, beside)
+        self._unless_written(memory, key)
         return left if refresh is None else max(refresh, 0.001)
 
-    def _stale_of(self, level: Level, key: Any, value: Any, record: bytes, beside: Any) -> Any:
+    def _stale_of(
+        self, level: Level, memory: Any, key: Any, value: Any, record: bytes, beside: Any
+    ) -> Any:
         """Return what a level had as a stale value, or None: nothing may be given out stale."""
         _, fresh_ms, hard_ms, load_ms = level.codec.ends(record)
         now, wall = time.monotonic(), self.wall()
@@ -483,6 +502,7 @@ class Loading:
         if self._aside is not None:  # where it is known, too, when to try again
             self._aside.keep(key, value, -over, (hard_ms - fresh_ms) / 1000, None, load, beside)
             kept = self._aside.find(key)
+            self._unless_written(memory, key)
             if kept is not None and kept.value is value:
                 return kept
         return Kept(value, now - over, now, load)

@@ -109,7 +109,7 @@ class Reading(Bulk):
                 continue
             if left is not None and left <= 0:
                 level.stale += not again
-                stale = stale or self._stale_of(level, key, value, record, beside)
+                stale = stale or self._stale_of(level, memory, key, value, record, beside)
                 continue
             level.hits += 1
             if level is not self._levels[0]:
@@ -241,7 +241,7 @@ class Reading(Bulk):
                 level.stale += 1
                 kept = None
                 if at not in stale:
-                    kept = self._stale_of(level, keys[at], value, record, beside[at])
+                    kept = self._stale_of(level, memory, keys[at], value, record, beside[at])
                 if kept is not None:
                     stale[at] = kept
                 continue
@@ -278,7 +278,7 @@ class Reading(Bulk):
             if left < SHORTEST:
                 return value
             if self._aside is not None:
-                left = self._watch(key, value, left, level.codec.ends(record), beside)
+                left = self._watch(memory, key, value, left, level.codec.ends(record), beside)
             deadline = time.monotonic() + left
         try:
             if not memory._fill(key, value, deadline, None, token):

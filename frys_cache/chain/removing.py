@@ -64,18 +64,19 @@ class Removing(Reading):
         places: list[int] = []
         codes: list[Any] = []
         for place, key in enumerate(keys):
-            if self._aside is not None:
-                self._aside.forget(key)
             with suppress(*UNSTORABLE):  # what cannot be below need not be removed there
                 codes.append(self._code(key))
                 places.append(place)
         if not codes:
             return removed
         told = [keys[place] for place in places]
-        if self._writes is not None:
-            there = await self._remove_waiting(face, told, codes)
-        else:
-            with self._change_of(memory, told):
+        with self._change_of(memory, told):
+            if self._aside is not None:
+                for key in told:
+                    self._aside.forget(key)  # before its removal can have been sent
+            if self._writes is not None:
+                there = await self._remove_waiting(face, told, codes)
+            else:
                 there = await self._remove_now(face, memory, told, codes)
         for place, was in zip(places, there, strict=True):
             removed[place] |= was
@@ -250,7 +251,11 @@ class Removing(Reading):
         """Return the same where that takes more than one step, or what notes it in memory."""
         if self.takes_steps:
             return self.change_of(memory, keys)
-        return Marked(memory, keys) if self._levels else AT_ONCE
+        return AT_ONCE if self._is_alone() else Marked(memory, keys)
+
+    def _is_alone(self) -> bool:
+        """Tell whether there is nothing that is written to."""
+        return not self._levels and self._writes is None and self._backend is None
 
     def _levels_of(self, code: Any) -> list[Level]:
         """Return the levels where a key may be read now."""

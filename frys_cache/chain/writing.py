@@ -41,12 +41,11 @@ class Writing(Removing):
         """
         writes = self._writes
         assert writes is not None
-        ends = 0 if life is None else expiry_of(life, self.wall())
-        if not writes.put_now(self._code(key), key, value, self._next(), ends):
-            return False
+        code = self._code(key)
         if self._aside is not None:
-            self._aside.forget(key)
-        return True
+            self._aside.forget(key)  # before it can have been sent
+        ends = 0 if life is None else expiry_of(life, self.wall())
+        return writes.put_now(code, key, value, self._next(), ends)
 
     async def write(
         self, face: Any, memory: Any, key: Any, value: Any, life: float | None
@@ -61,6 +60,8 @@ class Writing(Removing):
         code = self._code(key)
         lives = self._freshness.jittered(life) if self._freshness.jitter else life
         writes = self._writes
+        if writes is not None and self._aside is not None:
+            self._aside.forget(key)  # before it can have been sent
         beside = self._beside(key)
         if writes is not None:
             ends = 0 if lives is None else expiry_of(lives, self.wall())
@@ -213,19 +214,10 @@ class Writing(Removing):
             batch[self._code(key)] = key, value, life, token, beside
         if not batch:
             return
-        if self._writes is not None:
-            wall = self.wall()
-            late = list(batch)
-            while late:
-                entries = [
-                    (code, *batch[code][:2], self._next(), expiry_of(batch[code][2], wall))
-                    for code in late
-                ]
-                late = await self._writes.put_many(face, entries)
-            self._take_over(memory, batch)
-            return
         with self._change_of(memory, [key for key, *_ in batch.values()]):
-            if self._backend is not None:
+            if self._writes is not None:
+                await self._put_many_waiting(face, batch)
+            elif self._backend is not None:
                 keys = {code: batch[code][0] for code in batch}
                 work = partial(self._put_many_both, face, memory, batch)
                 _, crossed = await self._turns.batch(face, keys, work)
@@ -235,6 +227,21 @@ class Writing(Removing):
                 plan = self._plan_many(batch)
                 await self._put_many_levels(face, memory, batch, plan, False)
             self._take_over(memory, batch)
+
+    async def _put_many_waiting(self, face: Any, batch: dict[Any, Any]) -> None:
+        """Have a batch wait to be sent."""
+        assert self._writes is not None
+        wall, late = self.wall(), list(batch)
+        if self._aside is not None:
+            for code, (key, *entry, _) in list(batch.items()):
+                self._aside.forget(key)  # before it can have been sent
+                batch[code] = (key, *entry, self._beside(key))
+        while late:
+            entries = [
+                (code, *batch[code][:2], self._next(), expiry_of(batch[code][2], wall))
+                for code in late
+            ]
+            late = await self._writes.put_many(face, entries)
 
     def _take_over(self, memory: Any, batch: dict[Any, Any]) -> None:
         """Have memory keep a batch that has been stored below."""

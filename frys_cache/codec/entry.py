@@ -164,18 +164,17 @@ class Codec:
             return pack_head(0, code, version, expires_ms) + body
         return self._record(0, code, key, version, expires_ms, body)
 
-    def pack(self, key: bytes, record: bytes) -> bytes:
-        """Return the record of `encode` for one of `encode_plain`; runs no code of the user."""
-        if self._compressor is None:
-            return record
-        flags, code, version, expires_ms, at = read_head(record)
-        if flags & NOTHING_IN:
-            return record
+    def pack(self, key: bytes, record: bytes, version: int) -> bytes:
+        """Return the record of `encode`, of another version, for one of `encode_plain`.
+
+        It runs no code of the user.
+        """
+        _, code, _, expires_ms, at = read_head(record)
         more = record[HEAD_SIZE + 2 : at]
         body = record[at + SIGNATURE_SIZE if self._signed else at :]
-        packed = self._compressor.compress(body)
+        packed = None if self._compressor is None else self._compressor.compress(body)
         if packed is None:
-            return record
+            return self._record(0, code, key, version, expires_ms, body, more)
         body = PACKED.pack(packed[0], len(body)) + packed[1]
         return self._record(COMPRESSED, code, key, version, expires_ms, body, more)
 

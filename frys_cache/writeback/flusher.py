@@ -77,7 +77,7 @@ class Flusher:
         journal: NoJournal,
         *,
         send: Callable[[list[Op], list[Op]], object] | None,
-        pack: Callable[[bytes, bytes], bytes] | None,
+        pack: Callable[[bytes, bytes, int], bytes] | None,
         max_delay: float,
         max_batch: int,
         max_attempts: int,
@@ -243,13 +243,18 @@ class Flusher:
 
     def _move(self, piece: list[Op]) -> list[Signal]:
         dirty, pack = self.dirty, self._pack
-        records = [b"" if op.is_delete or not pack else pack(op.code, op.record) for op in piece]
+        # What was loaded before it was sent is older, though its version may be newer: it was read
+        # from where this had not come to yet.
+        version = self.journal.version(dirty.top)
+        records = [
+            b"" if op.is_delete or not pack else pack(op.code, op.record, version) for op in piece
+        ]
         ended: list[Signal] = []
         with dirty.lock:
             live = [(op, to) for op, to in zip(piece, records, strict=True) if self._is_live(op)]
             self.journal.settle(
                 [(op.code, record) for op, record in live if not op.is_delete],
-                [(op.code, op.version) for op, _ in live if op.is_delete],
+                [(op.code, version) for op, _ in live if op.is_delete],
             )
             for op, _ in live:
                 if not dirty.remove_locked(op):  # a destructor has put this key just now
