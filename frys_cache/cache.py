@@ -282,6 +282,7 @@ class FrysCache(_Home[K, V]):
         Traceback (most recent call last):
         frys_cache.errors.CacheClosed: the cache has been closed
         """
+        timeout = seconds_or_none("timeout", timeout)
         below, self._below = self._below, CLOSED
         self._descent = None
         if below is CLOSED:

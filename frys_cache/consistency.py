@@ -102,6 +102,7 @@ class ConsistencyManager:
 
     __slots__ = (
         "__weakref__",
+        "_in_use",
         "_write_back",
         "backend",
         "durability",
@@ -152,6 +153,7 @@ class ConsistencyManager:
             raise TypeError(f"on_dead_letter must be callable, not {type(on_dead_letter).__name__}")
         self.on_dead_letter = on_dead_letter
         self._write_back: WriteBack | None = None
+        self._in_use = False
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return the writes that the backend has refused for good, the oldest first.
@@ -170,6 +172,12 @@ class ConsistencyManager:
         0
         """
         return 0 if self._write_back is None else self._write_back.retry_dead_letters()
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        # What waits belongs to the cache that it was given to.
+        names = [name for name in self.__slots__ if name != "__weakref__"]
+        own = {"_write_back": None, "_in_use": False}
+        return None, {name: getattr(self, name) for name in names} | own
 
     def __repr__(self) -> str:
         backend = "" if self.backend is None else f", {type(self.backend).__name__}(...)"
@@ -197,6 +205,10 @@ def strategy_named(strategy: object, argument: str = "strategy") -> ConsistencyS
 
 def check_backend(backend: object) -> None:
     """Refuse what has not the three methods of a `Backend`."""
+    if isinstance(backend, type):
+        raise ConfigurationError(
+            f"backend is the class {backend.__name__}: pass an object of it, {backend.__name__}()"
+        )
     lacking = [
         name for name in ("load", "store", "delete") if not callable(getattr(backend, name, None))
     ]

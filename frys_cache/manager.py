@@ -8,6 +8,7 @@ what it costs.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -125,7 +126,11 @@ class CacheManager(Sending):
             refresh_ahead=refresh_ahead,
             negative_ttl=negative_ttl,
         )
-        self._soft = seconds_or_none("soft_timeout", soft_timeout) or 0.0
+        self._soft = (
+            0.0
+            if soft_timeout is None
+            else check_seconds("soft_timeout", soft_timeout, allow_zero=True, allow_inf=True)
+        )
         self._lock_timeout = seconds_or_none("lock_timeout", lock_timeout)
         self._order = Order(
             None if self._source is None else self._source.load,
@@ -160,7 +165,12 @@ class CacheManager(Sending):
             next((c.tier.wall for c in tiers if hasattr(c.tier, "wall")), None) or WallClock()
         )
         versions = next((c.tier.versions for c in tiers if hasattr(c.tier, "versions")), None)
-        self._next = (versions or Versions()).next
+        versions = versions or Versions()
+        self._next = versions.next
+        for cache in tiers:  # one clock for all, or what was removed later could be newer
+            if getattr(cache.tier, "versions", versions) is not versions:
+                versions.observe(cache.tier.versions.last())
+                cache.tier.versions = versions
         self._siblings = siblings_over(self._levels[0].cache) if self._levels else Siblings()
         self._turns, self._changing = self._siblings.turns, self._siblings.changing
         self._code = self._levels[0].codec.key if self._levels else _same
@@ -274,7 +284,7 @@ class CacheManager(Sending):
 
     def flush(self, timeout: float | None = None) -> FlushReport | None:
         """Wait until all that waits is sent, and everything written outlives a power cut."""
-        report = None
+        timeout, report = seconds_or_none("timeout", timeout), None
         began = time.monotonic()
         if self._writes is not None:
             report = run_sync(self._writes.flush(SYNC, timeout))
@@ -299,23 +309,29 @@ class CacheManager(Sending):
         return run_sync(self.read_many(SYNC, memory, keys, False))
 
     def close(self, memory: _Memory, timeout: float | None = CLOSING) -> FlushReport | None:
-        """End the work for a memory, and close the tiers if they are this cache's own."""
+        """End the work for a memory, and close the tiers if they are this cache's own.
+
+        Whatever comes in between, an interrupt too: what can be given back is given back.
+        """
         self._siblings.discard(memory)
         report = None
-        with suppress(CacheClosed):
-            for key, value in list(memory.items()) if self._held else ():
-                self.evicted(key, value, EvictionCause.EVICTED)
-        if self._writes is not None:
-            report = run_sync(self._writes.close(SYNC, timeout))
-            self.consistency._write_back = None
-            self._siblings.writes = None
-        with suppress(CacheClosed):
-            for level in self._levels:
-                level.doubts.settle()
-        self._workers.close(0.0)
-        if self._owned:
-            for cache in self._tiers.values():
-                cache.close()
+        try:
+            with suppress(CacheClosed):
+                for key, value in list(memory.items()) if self._held else ():
+                    self.evicted(key, value, EvictionCause.EVICTED)
+            if self._writes is not None:
+                report = run_sync(self._writes.close(SYNC, timeout))
+            with suppress(CacheClosed):
+                for level in self._levels:
+                    level.doubts.settle()
+        finally:
+            if self._writes is not None and self._siblings.writes is self._writes:
+                self._siblings.writes = None
+                self.consistency._in_use = False
+            self._workers.close(0.0)
+            if self._owned:
+                for cache in self._tiers.values():
+                    cache.close()
         return report
 
     # ---- what a cache asks for beside reading and writing ---------------------------------------
@@ -409,7 +425,7 @@ class CacheManager(Sending):
 
     def _leave_parent(self) -> None:
         """In a forked child: do without what only the parent can use."""
-        self._levels = [level for level in self._levels if not hasattr(level.cache, "alone")]
+        self._levels = [one for one in self._levels if not hasattr(type(one.cache), "alone")]
         self._workers = Workers()
         self._backfill = Backfill(self._levels, self._workers.submit, self.wall)
         # What the other threads of the parent were at nobody ends here.
@@ -430,8 +446,11 @@ def _same(key: Any) -> Any:
 
 
 def seconds_or_none(name: str, span: float | timedelta | None) -> float | None:
-    """Return a time in seconds, checked; None: there is none."""
-    return None if span is None else check_seconds(name, span, allow_zero=True, allow_inf=True)
+    """Return a time in seconds, checked; None: there is none, or no end."""
+    if span is None:
+        return None
+    seconds = check_seconds(name, span, allow_zero=True, allow_inf=True)
+    return None if seconds == math.inf else seconds
 
 
 def _backend_of(consistency: ConsistencyManager, backend: Any) -> Any:

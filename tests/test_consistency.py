@@ -1,16 +1,20 @@
 """The strategies: who is written when, what is acknowledged, and how a write-back waits."""
 
+import pickle
 import warnings
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import rocksdict  # noqa: F401  left out where it is not installed
+from child import run
 from recorded import Backend, Chain
 from tiered import disk_of, open_cache
 
 from frys_cache import (
     MISSING,
     CacheManager,
+    CacheTimeout,
     ConfigurationError,
     ConsistencyManager,
     ConsistencyStrategy,
@@ -226,8 +230,8 @@ def test_journal_left_behind_is_told_of(tmp_path):
     cache.update(a=1, b=2)
     report = cache.close(0.1)
     assert report.left == 2
-    with pytest.warns(RuntimeWarning, match="2 writes wait in the journal"):
-        open_cache(tmp_path).close()
+    with pytest.raises(ConfigurationError, match="2 writes wait in the journal"):
+        open_cache(tmp_path)
     backend.trouble = None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -305,3 +309,116 @@ def test_tier_above_the_journal_is_refused(tmp_path):
         pytest.raises(ConfigurationError, match="first below memory"),
     ):
         CacheManager([StandInCache(), disk], consistency="write-back")
+
+
+def test_journal_for_a_backend_refuses_who_would_write_past_it(tmp_path):
+    """Catch an old write that comes after newer ones, in the cache and in the backend."""
+    leave_in_the_journal(tmp_path, "Backend()")
+    with pytest.raises(ConfigurationError, match="1 writes wait"):
+        FrysCache(10, persistent=tmp_path / "db", backend=Backend())
+    backend = Backend()
+    rules = ConsistencyManager("write-back", backend)
+    with FrysCache(10, persistent=tmp_path / "db", consistency=rules) as cache:
+        assert cache["k"] == 1
+    assert backend.rows == {"k": 1}
+    with FrysCache(10, persistent=tmp_path / "db", backend=backend) as cache:
+        cache["k"] = 2
+    assert backend.rows == {"k": 2}
+
+
+def test_journal_for_nobody_else_is_settled_by_whoever_opens_it(tmp_path):
+    """Catch an acknowledged write that is seen again only with the same strategy."""
+    leave_in_the_journal(tmp_path, "None")
+    with FrysCache(10, persistent=tmp_path / "db") as cache:
+        assert cache["k"] == 1
+        assert disk_of(cache)["k"] == 1
+
+
+def leave_in_the_journal(folder, backend):
+    """Have a process die right after an acknowledged write."""
+    run(
+        """
+        import os, signal, sys
+        sys.path.insert(0, sys.argv[2])
+        from recorded import Backend
+        from frys_cache import ConsistencyManager, FrysCache
+        rules = ConsistencyManager("write-back", eval(sys.argv[3]), max_delay=3600)
+        cache = FrysCache(10, persistent=sys.argv[1], consistency=rules)
+        cache["k"] = 1
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        folder / "db",
+        Path(__file__).parent,
+        backend,
+    )
+
+
+def test_consistency_manager_serves_one_cache_after_the_other(tmp_path):
+    """Catch a manager that is used up by its first cache, or serves two at once."""
+    rules = ConsistencyManager("write-back")
+    cache = FrysCache(10, persistent=tmp_path / "a", consistency=rules)
+    with pytest.raises(ConfigurationError, match="for one cache"):
+        FrysCache(10, persistent=tmp_path / "b", consistency=rules)
+    again = pickle.loads(pickle.dumps(rules))
+    cache["k"] = 1
+    cache.close()
+    for one in (rules, again):
+        with FrysCache(10, persistent=tmp_path / "b", consistency=one) as cache:
+            cache["k"] = 1
+
+
+def test_backend_that_changes_what_it_is_given_changes_nothing_here():
+    """Catch keys that are forgotten nowhere since a failing backend has emptied its argument."""
+
+    class Emptying(Backend):
+        def store_many(self, values):
+            while values:
+                key, value = values.popitem()
+                self.rows[key] = value
+            raise OSError("late")
+
+    backend = Emptying()
+    cache = FrysCache(10, backend=backend)
+    cache["k"] = "old"
+    with pytest.raises(OSError, match="late"):
+        cache.put_many({"k": "new"})
+    assert cache["k"] == backend.rows["k"] == "new"
+
+
+def test_write_back_refuses_a_backend_that_has_to_be_awaited():
+    """Catch a coroutine that is taken for a value that has been stored."""
+
+    class Later(Backend):
+        def store(self, key, value):
+            async def later():
+                self.rows[key] = value
+
+            return later()
+
+    backend = Later()
+    rules = ConsistencyManager("write-back", backend, durability="memory", max_delay=0.01)
+    cache = FrysCache(10, consistency=rules)
+    cache["k"] = 1
+    with pytest.raises(CacheTimeout):
+        cache.flush(0.1)
+    assert cache.close(0.1).left == 1
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), -1, "x"])
+def test_close_with_a_time_that_cannot_be_can_be_repeated(tmp_path, timeout):
+    """Catch a cache that is half closed after a mistake, with its path locked."""
+    cache = FrysCache(10, persistent=tmp_path / "db", consistency="write-back")
+    for call in (cache.flush, cache.close):
+        with pytest.raises((ConfigurationError, TypeError), match="timeout"):
+            call(timeout)
+    cache["a"] = 1
+    assert cache.close(timedelta(seconds=5)).left == 0
+    FrysCache(10, persistent=tmp_path / "db").close()
+
+
+def test_tiers_of_a_chain_have_one_clock(tmp_path):
+    """Catch a removal that is older, by the clock of its tier, than what was stored before it."""
+    tiers = [StandInCache("upper"), StandInCache("lower")]
+    manager = CacheManager(tiers)
+    assert tiers[0].tier.versions is tiers[1].tier.versions
+    assert manager._next.__self__ is tiers[0].tier.versions

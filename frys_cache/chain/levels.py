@@ -16,6 +16,7 @@ from frys_cache.chain.doubts import Doubts
 from frys_cache.errors import IntegrityError, NoSpace, TierUnavailable, Unreadable
 from frys_cache.tiers.base import after
 from frys_cache.tiers.face import SYNC, run_sync
+from frys_cache.writeback.journal import DEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,8 +119,9 @@ class Level:
 
     def journal_size(self) -> int:
         """Return how many writes wait in its journal for this namespace, 1,000 at most."""
-        prefix = self.codec.prefix(None)
-        return len(self.cache.tier.rocks.keys("journal", prefix, after(prefix), 1_000))
+        prefix = self.codec.prefix()
+        items = self.cache.tier.rocks.items("journal", prefix, after(prefix), 1_000, 1 << 24)
+        return sum(not value.startswith(DEAD) for _, value in items)
 
     def failed(self, error: BaseException) -> None:
         """Count a fault.  A tier that is only full goes on being read."""

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Loading", "Order"]
 
+LONGEST_S: Final = 9.2e9
+"""Seconds, 292 years: for how long a stale value may be stored that may be given for ever."""
 PAUSE: Final = 1.0
 """Seconds for which a stale value is given without trying again, after a load has failed."""
 
@@ -407,7 +409,7 @@ class Loading:
         ends = expiry_of(life, wall)
         if not ends or not (stale_for or (took and self._freshness.refresh_ahead is not None)):
             return level.codec.encode(code, value, version, ends), ends
-        hard = ends + round(stale_for * 1000)
+        hard = ends + round(min(stale_for, LONGEST_S) * 1000)
         return (
             level.codec.encode(
                 code, value, version, hard, fresh_ms=ends, load_ms=round(took * 1000)

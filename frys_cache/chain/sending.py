@@ -50,7 +50,7 @@ class Sending(Decisions):
                 "with WRITE_BACK the tier with the journal comes first below memory: a tier above "
                 "it would not hear of what is sent"
             )
-        if rules._write_back is not None:
+        if rules._in_use:
             raise ConfigurationError("a ConsistencyManager with WRITE_BACK is for one cache")
         self._siblings.claim()
         # Here, for it is half of what a cache imports.
@@ -75,7 +75,10 @@ class Sending(Decisions):
             on_dead_letter=rules.on_dead_letter,
             on_event=lambda kind, detail: self._events.tell(kind, **detail),
         )
+        if journals is not None and rules.durability != "memory":
+            self._note_what_is_below(journals)
         self._siblings.writes = rules._write_back = self._writes
+        rules._in_use = True
         self._writes.replay()
         if self._writes.unknown:
             warnings.warn(
@@ -117,7 +120,7 @@ class Sending(Decisions):
                 run_sync(level.ask(SYNC, "drop", [op.code], op.version))
 
     def _look_at_journals(self) -> None:
-        """Warn of writes in a journal that nobody brings further, and keep apart from others."""
+        """Bring further what an earlier write-back has left, or refuse to write past it."""
         if self._siblings.writes is not None:
             raise ConfigurationError(
                 "another cache of this process has these entries with a WRITE_BACK: give this one "
@@ -125,13 +128,39 @@ class Sending(Decisions):
             )
         for level in self._levels:
             waiting = level.journal_size() if level.has_journal else 0
-            if waiting:
-                warnings.warn(
-                    f"{waiting} writes wait in the journal of {level.cache!r}: open it once with "
-                    "WRITE_BACK and the backend that they are for",
-                    RuntimeWarning,
-                    stacklevel=2,
+            if not waiting:
+                continue
+            if level.cache.tier.rocks.get("meta", _mark_of(level)) != _NOTHING_BELOW:
+                raise ConfigurationError(
+                    f"{waiting} writes wait in the journal of {level.cache!r} for a backend, and "
+                    "would come after what is written now: open it once with WRITE_BACK and that "
+                    "backend, and flush() it"
                 )
+            self._settle(level)
+
+    def _settle(self, level: Level) -> None:
+        """Have the tier keep what its journal has, where nothing else was to get it."""
+        from frys_cache.writeback.writeback import WriteBack
+
+        writes = WriteBack(codec=level.codec, tier=level.cache.tier, send=None)
+        writes.replay()
+        run_sync(writes.flush(SYNC))
+        run_sync(writes.close(SYNC))
+
+    def _note_what_is_below(self, level: Level) -> None:
+        """Leave word for who opens this after a crash: whether the journal is for a backend."""
+        word = _NOTHING_BELOW if self._backend is None and not self._below_journal() else b"1"
+        rocks = level.cache.tier.rocks
+        if rocks.get("meta", _mark_of(level)) != word:
+            rocks.write([("meta", _mark_of(level), word)])
+
+
+_NOTHING_BELOW = b"0"
+
+
+def _mark_of(level: Level) -> bytes:
+    prefix: bytes = level.codec.prefix()
+    return b"journal-for:" + prefix
 
 
 def loop_of(backend: Any) -> Any:
@@ -153,17 +182,20 @@ async def _send_to(backend: Any, values: Mapping[Any, Any], keys: list[Any], wai
     """Store values and remove keys in a backend, plain or async."""
 
     async def call(method: Any, *arguments: Any) -> None:
+        if not waits:
+            await SYNC.call(method, *arguments)  # refuses what would have to be awaited
+            return
         answer = method(*arguments)
-        if waits and hasattr(answer, "__await__"):
+        if hasattr(answer, "__await__"):
             await answer
 
     if values and hasattr(backend, "store_many"):
-        await call(backend.store_many, values)
+        await call(backend.store_many, dict(values))
     else:
         for key, value in values.items():
             await call(backend.store, key, value)
     if keys and hasattr(backend, "delete_many"):
-        await call(backend.delete_many, keys)
+        await call(backend.delete_many, list(keys))
     else:
         for key in keys:
             await call(backend.delete, key)

@@ -282,7 +282,7 @@ class Writing(Removing):
         failed: dict[object, BaseException] = {}
         if store_many is not None:
             try:
-                await face.call(store_many, values)
+                await face.call(store_many, dict(values))
             except BaseException:
                 await self._distrust(face, memory, list(values), list(batch))
                 raise

@@ -19,7 +19,13 @@ from child import run, run_quietly
 from tiered import full_disk, open_cache
 
 import frys_cache
-from frys_cache import MISSING, Backpressure, CacheClosed, ConsistencyManager
+from frys_cache import (
+    MISSING,
+    Backpressure,
+    CacheClosed,
+    ConfigurationError,
+    ConsistencyManager,
+)
 
 SOAK, BRIEF = os.environ.get("FRYS_SOAK") == "1", os.environ.get("FRYS_BRIEF") == "1"
 ROUNDS = 20 if SOAK else 2 if BRIEF else 5
@@ -242,8 +248,8 @@ def test_journal_that_waits_is_told_of_without_write_back(tmp_path):
     """Catch acknowledged writes that stay in a journal for ever, silently."""
     source = START + "cache = opened(max_delay=3600)\ncache.update(a=1, b=2)\nos._exit(0)\n"
     run_quietly(source, tmp_path / "db")
-    with pytest.warns(RuntimeWarning, match="2 writes wait in the journal"):
-        open_cache(tmp_path).close()
+    with pytest.raises(ConfigurationError, match="2 writes wait in the journal"):
+        open_cache(tmp_path)
     cache, table = reopened(tmp_path)
     cache.flush(10)
     assert table.rows == {"a": 1, "b": 2}
