@@ -44,6 +44,7 @@ class Dead:
     op: Op
     attempts: int
     error: str
+    readable: bool = True
 
 
 class Flusher:
@@ -63,6 +64,7 @@ class Flusher:
         "_pack",
         "_send",
         "_steady",
+        "_taken",
         "_until",
         "dirty",
         "journal",
@@ -103,6 +105,7 @@ class Flusher:
         self._busy = False
         self._landing: Signal | None = None  # what ends with the batch that is on its way
         self._ended = False
+        self._taken = 1  # how many writes the backend has taken, and one: 0 is never
         self.turns = Turns(self, _NAME)
 
     @property
@@ -183,8 +186,12 @@ class Flusher:
         """Deliver a batch, and see what becomes of those that failed."""
         one = Round(self._deliver, self._draw)
         left = {id(op): op for op in batch}
+        taken = self._taken
         try:
             error = one.run(batch)
+            for op in batch:
+                if op.state != SENT and not op.failed_at:
+                    op.failed_at = taken
             if one.got_through:
                 self._recovered()
             counts = one.tells_apart or (error is None and len(self.dirty.ops) <= 1)
@@ -215,6 +222,7 @@ class Flusher:
                 )
             except BaseException as error:  # noqa: BLE001 - also what a cancelled task raises
                 return error
+            self._taken += len(fresh)
         for op in fresh:
             op.state = SENT
         for at in range(0, len(part), PIECE):
@@ -280,14 +288,17 @@ class Flusher:
     # --- what fails ------------------------------------------------------------------------------
 
     def _refused(self, op: Op, error: BaseException) -> None:
-        """Count an attempt of a write that fails alone; set it aside after the last one."""
+        """Count an attempt of a write that fails alone; set it aside after the last one.
+
+        Not while the backend takes nothing at all: then nobody knows whom it refuses.
+        """
         ended: list[Signal] = []
         with self.dirty.lock:
             if not self._is_live(op):
                 return
             op.attempts += 1
             due = self._steady() + self._pause(op.attempts - 1)
-            if op.attempts < self._max_attempts:
+            if op.attempts < self._max_attempts or self._taken <= op.failed_at:
                 self.dirty.retry_locked(op, due)
                 return
             letter = Dead(op, op.attempts, f"{type(error).__name__}: {error}")
@@ -296,10 +307,13 @@ class Flusher:
             except CacheError:
                 self.dirty.retry_locked(op, due)
                 return
+            # First here and then not there, so that a reader finds it in one of them.
+            self.set_aside_locked(letter)
             if not self.dirty.remove_locked(op):
+                self.dead.pop(op.code, None)
                 self.restore_locked(op.code)
                 return
-            self.dead[op.code] = letter
+            self.dirty.sent_locked(op)  # an older one must not take its place
             ended = self.dirty.count_locked(op, dead=True) + self.dirty.freed_locked()
         for signal in ended:
             signal.land()
@@ -308,6 +322,11 @@ class Flusher:
             self.on_dead(letter)
         except Exception as wrong:  # noqa: BLE001 - it is the user's, and has no caller
             tell_of(wrong, "in on_dead_letter")
+
+    def set_aside_locked(self, letter: Dead) -> None:
+        """Have readers find a dead letter."""
+        self.dirty.buries = True
+        self.dead[letter.op.code] = letter
 
     def _out(self, error: BaseException) -> None:
         """Try nothing for a while."""

@@ -73,7 +73,7 @@ class Pending(Kept):
     )
 
     find: Callable[[Any], Op | None]
-    """Return the write of a code that is still to be sent, or None."""
+    """Return the write of a code that is still to be sent, or was set aside; or None."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Pending(Kept):
         self._closed: Signal | None = None
         top = 0 if self._tier is None else self._tier.versions.last()
         self._dirty = Dirty(*self._bounds, top, self._steady)
-        self.find = self._dirty.ops.get
+        self.find = self._dirty.find
         told = weakref.WeakMethod(self._died)
 
         def on_dead(letter: Dead) -> None:
