@@ -615,6 +615,54 @@ def test_older_write_does_not_replace_a_dead_letter(desk):
     assert desk.dirty("a") == 2
 
 
+def test_next_one_sends_after_the_batch_that_a_close_has_given_up_on(tmp_path):
+    """Catch an old batch that lands on newer writes, in the backend or in the journal."""
+    desk = Desk(tmp_path, max_delay=0.0)
+    with desk.backend.held():
+        desk.put("a", 1)
+        assert desk.backend.began.wait(10)
+        assert run_sync(desk.writes.close(SYNC, 0.05)) == FlushReport(0, 0, 1)
+        again = Desk(tmp_path, tier=desk.tier, backend=desk.backend, max_delay=0.0)
+        assert again.writes.replay() == 1
+        again.put("a", 2)
+        assert again.dirty("a") == 2
+        with pytest.raises(CacheTimeout):
+            again.flush(0.2)
+        other = Desk(tmp_path, tier=desk.tier, codec=Codec(namespace="other"))
+        other.put("b", 1)
+        other.flush()
+        assert desk.backend.calls == 1
+        assert again.journal() == [again.code("a")]
+    again.flush()
+    assert desk.backend.batches == [(1, 0), (1, 0)]
+    assert desk.backend.values == {"a": 2}
+    assert again.get("a") == 2
+    assert again.journal() == []
+    again.close()
+
+
+def test_clear_in_the_thread_that_sends_has_nothing_to_wait_for(tmp_path):
+    """Catch a backend that clears its cache and waits for itself."""
+    said = []
+    desk = Desk(tmp_path, send=lambda puts, deletes: said.append(desk.writes.clear()))
+    desk.put("a", 1)
+    desk.flush()
+    assert said == [None]
+    desk.close()
+
+
+@pytest.mark.parametrize("longest", [float("inf"), 1e10])
+def test_time_without_end_is_waited_for(tmp_path, longest):
+    """Catch an OverflowError of a lock for a time that no clock can count."""
+    desk = Desk(tmp_path, max_dirty_entries=1, put_timeout=longest)
+    desk.put("a", 1)
+    desk.put("b", 1)
+    desk.flush(longest)
+    desk.put("c", 1)
+    assert desk.close(longest).left == 0
+    assert sorted(desk.backend.values) == ["a", "b", "c"]
+
+
 def test_dead_letters_are_listed_after_the_end(tmp_path):
     """Catch a closed cache that cannot say what it has set aside."""
     desk = Desk(tmp_path, draw=Lottery(), max_attempts=1)

@@ -14,6 +14,7 @@ Not chosen: an acknowledgement per write, which is a batch of RocksDB each.
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -52,6 +53,7 @@ class Flusher:
 
     __slots__ = (
         "__weakref__",
+        "_before",
         "_busy",
         "_draw",
         "_ended",
@@ -104,6 +106,7 @@ class Flusher:
         self._out_since: float | None = None
         self._busy = False
         self._landing: Signal | None = None  # what ends with the batch that is on its way
+        self._before: list[Signal] = []  # what nothing may be sent before the end of
         self._ended = False
         self._taken = 1  # how many writes the backend has taken, and one: 0 is never
         self.turns = Turns(self, _NAME)
@@ -119,6 +122,12 @@ class Flusher:
         """Send one batch if there is one; return in how many seconds to look again."""
         dirty, now = self.dirty, self._steady()
         with dirty.lock:
+            if self._ended:
+                return None
+            self._before = [one for one in self._before if not one.wait(0)]
+            if self._before:  # its end rings
+                dirty.sleep_locked(None, self._max_batch, deaf=True)
+                return None
             deaf = now < self._until
             batch: list[Op] = []
             if not deaf and not self._busy:
@@ -163,10 +172,30 @@ class Flusher:
             self.turns = Turns(self, _NAME)
         self.turns.ring()
 
-    def end(self, patience_s: float) -> None:
-        """Have no more turns; wait so long for the thread, unless a batch is on its way."""
-        self._ended = True
-        self.turns.stop(0.0 if self._busy else patience_s)
+    def end(self, patience_s: float) -> Signal | None:
+        """Have no more turns; wait so long for the thread, unless a batch is on its way.
+
+        Return what ends with that batch.  What it brings stays in the journal, which by then may
+        be that of another write-back.
+        """
+        with self.dirty.lock:
+            self._ended = True
+            landing = self.landing_locked()
+        self.turns.stop(0.0 if landing is not None else patience_s)
+        return landing
+
+    def wait_for(self, before: list[Signal]) -> None:
+        """Send nothing before these have ended: the batches of those who were here before."""
+        self._before = before
+        mine = weakref.ref(self)
+
+        def ring() -> None:
+            flusher = mine()
+            if flusher is not None:
+                flusher.ring()
+
+        for one in before:
+            one.on_end(ring)
 
     def landing_locked(self) -> Signal | None:
         """Return what ends with the batch that is on its way; None: there is none."""
@@ -259,6 +288,8 @@ class Flusher:
         ]
         ended: list[Signal] = []
         with dirty.lock:
+            if self._ended:
+                raise CacheClosed("the cache has been closed")
             live = [(op, to) for op, to in zip(piece, records, strict=True) if self._is_live(op)]
             self.journal.settle(
                 [(op.code, record) for op, record in live if not op.is_delete],
@@ -294,7 +325,7 @@ class Flusher:
         """
         ended: list[Signal] = []
         with self.dirty.lock:
-            if not self._is_live(op):
+            if self._ended or not self._is_live(op):
                 return
             op.attempts += 1
             due = self._steady() + self._pause(op.attempts - 1)
