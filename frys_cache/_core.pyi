@@ -116,6 +116,7 @@ class Op:
     since: float
     due: float
     attempts: int
+    failed_at: int
     state: int
     def __init__(
         self,
@@ -144,6 +145,8 @@ class Intake:
     ring_entries: int
     ring_bytes: int
     closing: bool
+    buries: bool
+    def find(self, code: Any) -> Op | None: ...
     def take(
         self,
         code: bytes,

@@ -16,12 +16,13 @@ cdef class Op:
 
     record: what the codec made of the value, or b"" without a codec; then `value` is the object.
     since, due: seconds of the steady clock: when it came, and not before when it is sent.
+    failed_at: how many writes the backend had taken when this one first failed; 0: it has not.
     """
     cdef readonly object code, key, version, expires_ms, record, value
     cdef readonly bint is_delete
     cdef readonly int64_t size
     cdef public double since, due
-    cdef public int64_t attempts
+    cdef public int64_t attempts, failed_at
     cdef public int state
 
     def __init__(self, code, key, version, expires_ms, record, value, bint is_delete, int64_t size,
@@ -44,10 +45,27 @@ cdef class Intake:
     cdef public object lock, queue, stripe, steady
     cdef public int64_t size, max_entries, max_bytes, ring_entries, ring_bytes
     cdef public bint closing
+    # Whether there ever was something in `dead`; it stays, for a reader has no lock.
+    cdef public bint buries
 
     def __cinit__(self):
         self.ops = {}
         self.dead = {}
+
+    def find(self, code):
+        """Return the write of a code that the backend does not have, or None.
+
+        One that is still to be sent, or was set aside: it was acknowledged, so it is what is read.
+        """
+        op = self.ops.get(code)
+        if op is None and self.buries:
+            letter = self.dead.get(code)
+            if letter is None:
+                # It may have been on its way from there to here.
+                return self.ops.get(code)
+            if letter.readable:
+                return letter.op
+        return op
 
     def take(self, bytes code not None, key, bytes record not None, version, expires_ms, tier):
         """Journal a write and make it dirty; True: taken, False: and somebody must ring.

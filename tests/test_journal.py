@@ -100,9 +100,10 @@ def test_dead_letters_outlive_the_process(tmp_path):
     """Catch a dead letter that is sent again by itself, or forgotten."""
     desk = Desk(tmp_path, max_attempts=1, draw=lambda: 0.0)
     desk.backend.poison = {"bad", "worse"}
-    desk.put("bad", [1])
+    desk.put_many({"bad": [1], "good": 1})
     desk.flush()
     desk.delete("worse")
+    desk.put("good", 2)
     desk.flush()
     letters = desk.writes.dead_letters()
     leave(desk)

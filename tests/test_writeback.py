@@ -530,18 +530,163 @@ def test_many_poisons_never_look_like_an_outage_for_long(tmp_path, count):
     desk.close()
 
 
-def test_poison_alone_counts_and_the_next_put_supersedes_it(tmp_path):
-    """Catch the only write there is, tried for ever, and a dead letter beside a newer put."""
+def test_only_write_in_an_outage_is_never_set_aside(tmp_path):
+    """Catch a dead letter of a backend that was away and took nothing from anybody."""
+    desk = Desk(tmp_path, draw=Lottery(), max_attempts=2)
+    desk.backend.down = True
+    desk.put("a", 1)
+    with pytest.raises(CacheTimeout):
+        desk.flush(0.2)
+    until(lambda: desk.backend.calls > 10)
+    assert desk.writes.dead_letters() == []
+    desk.backend.down = False
+    desk.flush()
+    assert desk.backend.values == {"a": 1}
+    desk.close()
+
+
+def test_refused_alone_is_set_aside_once_another_got_through(tmp_path):
+    """Catch a refused write that is tried for ever, since it mostly is the only one."""
     desk = Desk(tmp_path, draw=Lottery(), max_attempts=2)
     desk.backend.poison = {"a"}
     desk.put("a", 1)
-    assert desk.flush() == FlushReport(0, 1, 0)
+    with pytest.raises(CacheTimeout):
+        desk.flush(0.2)
+    desk.put("b", 1)
+    desk.flush()
+    (letter,) = desk.writes.dead_letters()
+    assert letter.key == "a" and letter.attempts >= 2
+    desk.close()
+
+
+def test_reader_finds_what_was_set_aside(tmp_path):
+    """Catch an acknowledged write that its readers lose to an older value when it is refused."""
+    desk = Desk(tmp_path, draw=Lottery(), max_attempts=1)
+    desk.put("a", 1)
+    desk.put("gone", 1)
+    desk.flush()
+    desk.backend.poison = {"a", "gone"}
+    desk.put("a", 2)
+    desk.delete("gone")
+    desk.put("b", 1)
+    assert desk.flush() == FlushReport(1, 2, 0)
+    assert (desk.get("a"), desk.get("gone")) == (2, MISSING)
+    assert desk.writes.find(desk.code("b")) is None
+    desk.close()
+    again = Desk(tmp_path, backend=desk.backend, draw=Lottery())
+    again.writes.replay()
+    assert (again.get("a"), again.get("gone")) == (2, MISSING)
+    again.backend.poison = set()
+    assert again.writes.retry_dead_letters() == 2
+    assert again.get("a") == 2
+    again.flush()
+    assert again.backend.values == {"a": 2, "b": 1}
+    assert again.writes.find(again.code("a")) is None
+    again.close()
+
+
+def test_decision_is_about_what_was_set_aside(tmp_path):
+    """Catch a decision on an older value, or one that never finds what it compares with."""
+    desk = Desk(tmp_path, draw=Lottery(), max_attempts=1)
+    desk.backend.poison = {"a"}
+    desk.put_many({"a": 1, "b": 1})
+    assert desk.flush() == FlushReport(1, 1, 0)
+    code = desk.code("a")
+    seen = desk.writes.find(code)
+    assert desk.writes.value_of(seen) == 1
+    assert not desk.writes.swap(code, "a", None, None, 2, desk.version(), 0)
+    assert desk.writes.swap(code, "a", seen, None, 2, desk.version(), 0)
+    assert desk.dirty("a") == 2
+    assert desk.writes.dead_letters() == []
+    desk.backend.poison = set()
+    desk.flush()
+    assert desk.backend.values == {"a": 2, "b": 1}
+    desk.close()
+
+
+def test_older_write_does_not_replace_a_dead_letter(desk):
+    """Catch a slow thread whose older write supersedes what was set aside."""
+    desk.writes._flusher._max_attempts = 1
+    desk.backend.poison = {"a"}
+    old = desk.version()
+    desk.put_many({"a": 2, "b": 1})
+    desk.flush()
+    assert not desk.put("a", 1, old)
+    assert desk.dirty("a") == 2
+
+
+def test_next_one_sends_after_the_batch_that_a_close_has_given_up_on(tmp_path):
+    """Catch an old batch that lands on newer writes, in the backend or in the journal."""
+    desk = Desk(tmp_path, max_delay=0.0)
+    with desk.backend.held():
+        desk.put("a", 1)
+        assert desk.backend.began.wait(10)
+        assert run_sync(desk.writes.close(SYNC, 0.05)) == FlushReport(0, 0, 1)
+        again = Desk(tmp_path, tier=desk.tier, backend=desk.backend, max_delay=0.0)
+        assert again.writes.replay() == 1
+        again.put("a", 2)
+        assert again.dirty("a") == 2
+        with pytest.raises(CacheTimeout):
+            again.flush(0.2)
+        other = Desk(tmp_path, tier=desk.tier, codec=Codec(namespace="other"))
+        other.put("b", 1)
+        other.flush()
+        assert desk.backend.calls == 1
+        assert again.journal() == [again.code("a")]
+    again.flush()
+    assert desk.backend.batches == [(1, 0), (1, 0)]
+    assert desk.backend.values == {"a": 2}
+    assert again.get("a") == 2
+    assert again.journal() == []
+    again.close()
+
+
+def test_clear_in_the_thread_that_sends_has_nothing_to_wait_for(tmp_path):
+    """Catch a backend that clears its cache and waits for itself."""
+    said = []
+    desk = Desk(tmp_path, send=lambda puts, deletes: said.append(desk.writes.clear()))
+    desk.put("a", 1)
+    desk.flush()
+    assert said == [None]
+    desk.close()
+
+
+@pytest.mark.parametrize("longest", [float("inf"), 1e10])
+def test_time_without_end_is_waited_for(tmp_path, longest):
+    """Catch an OverflowError of a lock for a time that no clock can count."""
+    desk = Desk(tmp_path, max_dirty_entries=1, put_timeout=longest)
+    desk.put("a", 1)
+    desk.put("b", 1)
+    desk.flush(longest)
+    desk.put("c", 1)
+    assert desk.close(longest).left == 0
+    assert sorted(desk.backend.values) == ["a", "b", "c"]
+
+
+def test_dead_letters_are_listed_after_the_end(tmp_path):
+    """Catch a closed cache that cannot say what it has set aside."""
+    desk = Desk(tmp_path, draw=Lottery(), max_attempts=1)
+    desk.backend.poison = {"a"}
+    desk.put_many({"a": 2, "b": 1})
+    desk.flush()
+    letters = desk.writes.dead_letters()
+    desk.close()
+    assert desk.writes.dead_letters() == letters
+    assert letters[0].value == 2
+
+
+def test_next_put_supersedes_a_dead_letter(tmp_path):
+    """Catch a dead letter beside a newer put."""
+    desk = Desk(tmp_path, draw=Lottery(), max_attempts=2)
+    desk.backend.poison = {"a"}
+    desk.put_many({"a": 1, "b": 1})
+    assert desk.flush() == FlushReport(1, 1, 0)
     desk.backend.poison = set()
     desk.put("a", 2)
     assert desk.writes.dead_letters() == []
     assert desk.writes.retry_dead_letters() == 0
     desk.flush()
-    assert desk.backend.values == {"a": 2}
+    assert desk.backend.values == {"a": 2, "b": 1}
     assert desk.journal() == []
     desk.close()
 

@@ -14,6 +14,7 @@ Not chosen: an acknowledgement per write, which is a batch of RocksDB each.
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -44,6 +45,7 @@ class Dead:
     op: Op
     attempts: int
     error: str
+    readable: bool = True
 
 
 class Flusher:
@@ -51,6 +53,7 @@ class Flusher:
 
     __slots__ = (
         "__weakref__",
+        "_before",
         "_busy",
         "_draw",
         "_ended",
@@ -63,6 +66,7 @@ class Flusher:
         "_pack",
         "_send",
         "_steady",
+        "_taken",
         "_until",
         "dirty",
         "journal",
@@ -102,7 +106,9 @@ class Flusher:
         self._out_since: float | None = None
         self._busy = False
         self._landing: Signal | None = None  # what ends with the batch that is on its way
+        self._before: list[Signal] = []  # what nothing may be sent before the end of
         self._ended = False
+        self._taken = 1  # how many writes the backend has taken, and one: 0 is never
         self.turns = Turns(self, _NAME)
 
     @property
@@ -116,6 +122,12 @@ class Flusher:
         """Send one batch if there is one; return in how many seconds to look again."""
         dirty, now = self.dirty, self._steady()
         with dirty.lock:
+            if self._ended:
+                return None
+            self._before = [one for one in self._before if not one.wait(0)]
+            if self._before:  # its end rings
+                dirty.sleep_locked(None, self._max_batch, deaf=True)
+                return None
             deaf = now < self._until
             batch: list[Op] = []
             if not deaf and not self._busy:
@@ -160,10 +172,30 @@ class Flusher:
             self.turns = Turns(self, _NAME)
         self.turns.ring()
 
-    def end(self, patience_s: float) -> None:
-        """Have no more turns; wait so long for the thread, unless a batch is on its way."""
-        self._ended = True
-        self.turns.stop(0.0 if self._busy else patience_s)
+    def end(self, patience_s: float) -> Signal | None:
+        """Have no more turns; wait so long for the thread, unless a batch is on its way.
+
+        Return what ends with that batch.  What it brings stays in the journal, which by then may
+        be that of another write-back.
+        """
+        with self.dirty.lock:
+            self._ended = True
+            landing = self.landing_locked()
+        self.turns.stop(0.0 if landing is not None else patience_s)
+        return landing
+
+    def wait_for(self, before: list[Signal]) -> None:
+        """Send nothing before these have ended: the batches of those who were here before."""
+        self._before = before
+        mine = weakref.ref(self)
+
+        def ring() -> None:
+            flusher = mine()
+            if flusher is not None:
+                flusher.ring()
+
+        for one in before:
+            one.on_end(ring)
 
     def landing_locked(self) -> Signal | None:
         """Return what ends with the batch that is on its way; None: there is none."""
@@ -183,8 +215,12 @@ class Flusher:
         """Deliver a batch, and see what becomes of those that failed."""
         one = Round(self._deliver, self._draw)
         left = {id(op): op for op in batch}
+        taken = self._taken
         try:
             error = one.run(batch)
+            for op in batch:
+                if op.state != SENT and not op.failed_at:
+                    op.failed_at = taken
             if one.got_through:
                 self._recovered()
             counts = one.tells_apart or (error is None and len(self.dirty.ops) <= 1)
@@ -215,6 +251,7 @@ class Flusher:
                 )
             except BaseException as error:  # noqa: BLE001 - also what a cancelled task raises
                 return error
+            self._taken += len(fresh)
         for op in fresh:
             op.state = SENT
         for at in range(0, len(part), PIECE):
@@ -251,6 +288,8 @@ class Flusher:
         ]
         ended: list[Signal] = []
         with dirty.lock:
+            if self._ended:
+                raise CacheClosed("the cache has been closed")
             live = [(op, to) for op, to in zip(piece, records, strict=True) if self._is_live(op)]
             self.journal.settle(
                 [(op.code, record) for op, record in live if not op.is_delete],
@@ -280,14 +319,17 @@ class Flusher:
     # --- what fails ------------------------------------------------------------------------------
 
     def _refused(self, op: Op, error: BaseException) -> None:
-        """Count an attempt of a write that fails alone; set it aside after the last one."""
+        """Count an attempt of a write that fails alone; set it aside after the last one.
+
+        Not while the backend takes nothing at all: then nobody knows whom it refuses.
+        """
         ended: list[Signal] = []
         with self.dirty.lock:
-            if not self._is_live(op):
+            if self._ended or not self._is_live(op):
                 return
             op.attempts += 1
             due = self._steady() + self._pause(op.attempts - 1)
-            if op.attempts < self._max_attempts:
+            if op.attempts < self._max_attempts or self._taken <= op.failed_at:
                 self.dirty.retry_locked(op, due)
                 return
             letter = Dead(op, op.attempts, f"{type(error).__name__}: {error}")
@@ -296,10 +338,13 @@ class Flusher:
             except CacheError:
                 self.dirty.retry_locked(op, due)
                 return
+            # First here and then not there, so that a reader finds it in one of them.
+            self.set_aside_locked(letter)
             if not self.dirty.remove_locked(op):
+                self.dead.pop(op.code, None)
                 self.restore_locked(op.code)
                 return
-            self.dead[op.code] = letter
+            self.dirty.sent_locked(op)  # an older one must not take its place
             ended = self.dirty.count_locked(op, dead=True) + self.dirty.freed_locked()
         for signal in ended:
             signal.land()
@@ -308,6 +353,11 @@ class Flusher:
             self.on_dead(letter)
         except Exception as wrong:  # noqa: BLE001 - it is the user's, and has no caller
             tell_of(wrong, "in on_dead_letter")
+
+    def set_aside_locked(self, letter: Dead) -> None:
+        """Have readers find a dead letter."""
+        self.dirty.buries = True
+        self.dead[letter.op.code] = letter
 
     def _out(self, error: BaseException) -> None:
         """Try nothing for a while."""

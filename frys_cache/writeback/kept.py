@@ -78,18 +78,21 @@ class Kept:
             version, expires_ms = head_of(one.record)
             is_delete = len(one.record) > 1 and bool(one.record[1] & _TOMBSTONE)
             size = len(one.code) + len(one.record)
-            error, key = one.error, None
+            error, key, damage = one.error, None, None
             try:
                 key = self._codec.user_key(one.code)
                 with suppress(Unreadable):  # whoever needs the value is told
                     self._codec.decode(one.code, one.record)
-            except IntegrityError as damage:
+            except IntegrityError as wrong:
+                damage = wrong
                 error = error or f"it cannot be read back: {damage}"
             now = self._steady()
+            readable = damage is None
             op = Op(one.code, key, version, expires_ms, one.record, MISSING, is_delete, size, now)
             if one.is_dead or error:
-                letter = Dead(op, one.attempts, error)
-                self._flusher.dead[one.code] = letter
+                letter = Dead(op, one.attempts, error, readable)
+                with self._dirty.lock:
+                    self._flusher.set_aside_locked(letter)
                 if not one.is_dead:
                     unreadable.append(letter)
                 continue
@@ -132,7 +135,7 @@ class Kept:
         count = 0
         for dead in list(flusher.dead.values()):
             op = dead.op
-            if dead.attempts == 0:
+            if not dead.readable:
                 continue
             again = Op(
                 *(op.code, op.key, op.version, op.expires_ms, op.record, op.value, op.is_delete),

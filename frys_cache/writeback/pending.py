@@ -66,6 +66,7 @@ class Pending(Kept):
         "_log",
         "_options",
         "_pid",
+        "_place",
         "_put_timeout",
         "durability",
         "find",
@@ -73,7 +74,7 @@ class Pending(Kept):
     )
 
     find: Callable[[Any], Op | None]
-    """Return the write of a code that is still to be sent, or None."""
+    """Return the write of a code that is still to be sent, or was set aside; or None."""
 
     def __init__(
         self,
@@ -135,6 +136,9 @@ class Pending(Kept):
         self._log = None if durability == "memory" else tier
         self.unknown = self._journal.unknown
         self._begin()
+        self._place = None if tier is None else (tier.store.path, prefix)
+        if self._place is not None:
+            self._flusher.wait_for([s for s, place in list(_left.items()) if place == self._place])
         self._journal.open()
         _all.add(self)
         _watch_exit()
@@ -145,7 +149,7 @@ class Pending(Kept):
         self._closed: Signal | None = None
         top = 0 if self._tier is None else self._tier.versions.last()
         self._dirty = Dirty(*self._bounds, top, self._steady)
-        self.find = self._dirty.ops.get
+        self.find = self._dirty.find
         told = weakref.WeakMethod(self._died)
 
         def on_dead(letter: Dead) -> None:
@@ -180,7 +184,8 @@ class Pending(Kept):
         """Drop all writes, and dead letters, whose code begins so; what is older comes late.
 
         Without a codec it is all of them.  Returns what ends with the batch that is on its way, or
-        None: that batch may bring one of these after this.  Raises what the tier raises.
+        None: that batch may bring one of these after this.  None, too, in the thread that sends,
+        which would wait for itself.  Raises what the tier raises.
         """
         dirty, flusher = self._dirty, self._flusher
         stop = b"\xff" * 64
@@ -204,7 +209,7 @@ class Pending(Kept):
             }
             for code in letters:
                 flusher.dead.pop(code, None)
-            on_its_way = flusher.landing_locked()
+            on_its_way = None if flusher.turns.is_mine() else flusher.landing_locked()
         for signal in ended:
             signal.land()
         return on_its_way
@@ -267,7 +272,7 @@ class Pending(Kept):
             if not mine:
                 report = await self._flush(face, timeout)
         finally:
-            self._flusher.end(0.0 if mine else 0.5)
+            self._leave(self._flusher.end(0.0 if mine else 0.5))
             if self._commit is not None:
                 self._commit.stop()
             if not dirty.ops and os.getpid() == self._pid:
@@ -275,6 +280,12 @@ class Pending(Kept):
             _all.discard(self)
             end.land(report)
         return report
+
+    def _leave(self, landing: Signal | None) -> None:
+        """Have whoever opens the same place send nothing before this batch has ended."""
+        if landing is not None and self._place is not None:
+            _left[landing] = self._place
+            landing.on_end(lambda: _left.pop(landing, None))
 
     def __del__(self) -> None:
         """Send what can be sent, in a thread: this one may hold any lock."""
@@ -295,6 +306,8 @@ def size_of(value: Any) -> int:
 
 _all: weakref.WeakSet[Pending] = weakref.WeakSet()
 _watched = False
+_left: dict[Signal, tuple[str, bytes]] = {}
+"""Batches that a close has given up on, and where they came from."""
 
 
 def _watch_exit() -> None:
@@ -314,6 +327,7 @@ def _close_all() -> None:
 
 def _forget_all() -> None:
     """Have nothing to send in a forked child."""
+    _left.clear()
     for one in list(_all):
         one._begin()
 

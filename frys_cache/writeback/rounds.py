@@ -6,7 +6,8 @@ blame, and all wait; if it gets through, the others go on.  So an outage costs f
 and a few writes that are always refused never look like one for long.  Who fails alone while others
 get through has used up an attempt, and so has the only one there is, and who did not get through
 when others did and fails again among its like.  After the last attempt a write is set aside as a
-dead letter, without anybody having waited for it.
+dead letter, without anybody having waited for it; but only if the backend has taken something since
+the write first failed: what takes nothing at all is away, and then it is tried for ever.
 
 Cost: one call for a batch that is taken, 2 log2(n) calls for each write of n that is refused.
 Not chosen: counting the attempts of a whole batch, by which one refused write takes others along.

@@ -11,7 +11,7 @@ thread, and `concurrent.futures.Future`, which imports 30 modules.
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
+from threading import TIMEOUT_MAX, Lock
 from typing import Any, Final
 
 __all__ = ["Signal"]
@@ -80,7 +80,8 @@ class Signal:
         """Block until the end, at most `timeout` seconds; tell whether it has ended."""
         if self._value is not _UNDER_WAY:
             return True
-        if not self._gate.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+        longest = -1 if timeout is None else min(max(timeout, 0), TIMEOUT_MAX)
+        if not self._gate.acquire(timeout=longest):
             return False
         self._gate.release()
         return True

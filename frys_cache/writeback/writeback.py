@@ -34,7 +34,8 @@ class WriteBack(Pending):
     codec: that of the tier; None: codes are keys, and values stay objects.  tier: a DiskTier, or
     None where durability is "memory".  send: called with the puts and the deletes of a batch, in
     the flusher's thread; what it raises makes it come again.  max_dirty_entries, max_dirty_bytes:
-    the bounds; max_delay, put_timeout: seconds.  on_dead_letter: called with a DeadLetter.
+    the bounds; max_delay, put_timeout: seconds.  max_attempts: after so many a write is set aside,
+    if the backend has taken another one meanwhile.  on_dead_letter: called with a DeadLetter.
     on_event: called with a kind and a dict.  unknown: whether a level "memory" ended before it had
     sent everything.
 
@@ -285,12 +286,12 @@ class WriteBack(Pending):
 
     def _swap(self, op: Op, seen: Op | None, old_record: bytes | None) -> bool | Signal:
         with self._dirty.lock:
-            if self._dirty.ops.get(op.code) is not seen:
+            if self.find(op.code) is not seen:
                 return False
             if seen is None and self._tier is not None:
                 if self._tier.read_one(op.code) != old_record:
                     return False
-                if self._dirty.ops.get(op.code) is not None:
+                if self.find(op.code) is not None:
                     return False
             return self._take(op)
 
