@@ -80,7 +80,7 @@ def test_submit_idle_thread_takes_the_next_job():
     for number in range(20):
         workers.submit(lambda: seen.append(threading.get_ident()))
         wait_until(lambda wanted=number + 1: len(seen) == wanted)
-        wait_until(lambda: workers._state.idle == 1)
+        wait_until(lambda: len(workers._state.bells) == 1)
     assert len(set(seen)) == 1
     assert workers.threads == 1
 
