@@ -557,7 +557,8 @@ def test_refused_alone_is_set_aside_once_another_got_through(tmp_path):
     desk.put("b", 1)
     desk.flush()
     (letter,) = desk.writes.dead_letters()
-    assert letter.key == "a" and letter.attempts >= 2
+    assert letter.key == "a"
+    assert letter.attempts >= 2
     desk.close()
 
 
