@@ -2,6 +2,8 @@
 
 import gc
 import os
+import random
+import signal
 import sys
 import threading
 import time
@@ -80,7 +82,7 @@ def test_submit_idle_thread_takes_the_next_job():
     for number in range(20):
         workers.submit(lambda: seen.append(threading.get_ident()))
         wait_until(lambda wanted=number + 1: len(seen) == wanted)
-        wait_until(lambda: workers._state.idle == 1)
+        wait_until(lambda: len(workers._state.bells) == 1)
     assert len(set(seen)) == 1
     assert workers.threads == 1
 
@@ -369,3 +371,41 @@ def test_workers_bad_argument_is_refused_by_name(arguments, error, words):
     """Catch a pool that is made and fails at its first job."""
     with pytest.raises(error, match=words):
         Workers(**arguments)
+
+
+def test_submit_interrupted_leaves_no_lock_behind():
+    """Catch an interrupt in a submit after which no job is ever run."""
+
+    class Interrupt(BaseException):
+        pass
+
+    armed = False
+
+    def handle(*_):
+        nonlocal armed
+        if armed:
+            armed = False
+            raise Interrupt
+
+    workers = Workers(limit=2, queue=100_000)
+    before = signal.signal(signal.SIGALRM, handle)
+    end = time.monotonic() + 1.5
+    try:
+        while time.monotonic() < end:
+            try:
+                armed = True
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 1e-4))
+                while armed:
+                    workers.submit(int)
+            except Interrupt:
+                pass
+            armed = False
+    finally:
+        armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    seen = []
+    wait_until(lambda: workers.queued == workers.busy == 0)
+    assert workers.submit(lambda: seen.append(1))
+    wait_until(lambda: seen == [1])
+    workers.close(5)

@@ -8,7 +8,9 @@ to do the work, or to leave it.
 The pool is held weakly by its threads: they share a `_State` with it, so one that is forgotten
 drops its queue and ends them.  A destructor or a signal handler may submit while its own thread is
 in here, so the lock can be taken again, and nothing of a job runs or is released under it.  A
-forked child has none of the threads and begins with an empty state.
+handler may raise there, too: who waits does so at a bell of its own, a lock that is taken until it
+rings, for a `Condition` is Python, and an interrupt leaves its lock taken for ever.  A forked child
+has none of the threads and begins with an empty state.
 
 Cost: 2 us to submit and 2 us to run where threads are busy; 40 us until an idle one has run it, and
 up to 1 ms where one has to be started.  What a thread holds of a pool is 1 KB.
@@ -41,13 +43,24 @@ IDLE_S: Final = 10.0
 class _State:
     """What a pool and its threads share; all fields are guarded by `lock`."""
 
-    __slots__ = ("closed", "idle", "idle_s", "left_behind", "lock", "queue", "running", "threads")
+    __slots__ = (
+        "bells",
+        "closed",
+        "closers",
+        "idle_s",
+        "left_behind",
+        "lock",
+        "queue",
+        "running",
+        "threads",
+    )
 
     def __init__(self, idle_s: float) -> None:
-        self.lock = threading.Condition(threading.RLock())
+        self.lock = threading.RLock()
         self.queue: deque[Job] = deque()
         self.threads = 0  # that are alive, or about to start
-        self.idle = 0  # that wait for a job
+        self.bells: list[threading.Lock] = []  # of the threads that wait for a job
+        self.closers: list[threading.Lock] = []  # of those that wait for the jobs that run
         self.running: dict[int, int] = {}  # thread -> 1: those that run one
         self.closed = False
         self.left_behind = False  # it is the parent's: only the thread that forked is here
@@ -59,32 +72,56 @@ class _State:
             self.closed = True
             dropped = list(self.queue)
             self.queue.clear()
-            self.lock.notify_all()
+            for bell in self.bells:
+                _ring(bell)
         return dropped
+
+    def wake_locked(self) -> None:
+        """Have one thread that waits look for a job, if there is one that nobody has rung for."""
+        for bell in self.bells:
+            if _ring(bell):
+                return
 
     def next_job(self) -> Job | None:
         """Wait for a job and take it; None: the thread has to end, and is counted no more."""
-        with self.lock:
-            while not self.queue:
-                told = False
-                if not self.closed:
-                    self.idle += 1
-                    try:
-                        told = self.lock.wait(self.idle_s)
-                    finally:
-                        self.idle -= 1
-                if not self.queue and (self.closed or not told):
+        bell = None
+        told = True
+        while True:
+            with self.lock:
+                if bell is not None:
+                    self.bells.remove(bell)
+                if self.queue:
+                    self.running[threading.get_ident()] = 1
+                    return self.queue.popleft()
+                if self.closed or not told:
                     self.threads -= 1
                     return None
-            self.running[threading.get_ident()] = 1
-            return self.queue.popleft()
+                bell = _bell()
+                self.bells.append(bell)
+            told = bell.acquire(timeout=min(self.idle_s, threading.TIMEOUT_MAX))
 
     def done(self) -> None:
         """Count a job as done, and tell who waits for it."""
         with self.lock:
             self.running.pop(threading.get_ident(), None)
-            if self.closed:
-                self.lock.notify_all()
+            for bell in self.closers:
+                _ring(bell)
+
+
+def _bell() -> threading.Lock:
+    """Return what rings once, when it is released."""
+    bell = threading.Lock()
+    bell.acquire()
+    return bell
+
+
+def _ring(bell: threading.Lock) -> bool:
+    """Ring a bell; whether it had not been rung."""
+    try:
+        bell.release()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _claim(ticket: list[None]) -> bool:
@@ -166,8 +203,8 @@ class Workers:
                 if state.closed or len(state.queue) >= self._room:
                     return False
                 state.queue.append(job)
-                if state.threads >= self._limit or len(state.queue) <= state.idle:
-                    state.lock.notify()
+                if state.threads >= self._limit or len(state.queue) <= len(state.bells):
+                    state.wake_locked()
                     return True
                 # More jobs than threads that wait: one more, started when the lock is free.
                 # An interrupt comes at the end of a call, so never between these two.
@@ -178,6 +215,9 @@ class Workers:
         except BaseException:  # an interrupt
             if starting:
                 self._withdraw(state, ticket, job)
+            else:
+                with state.lock:
+                    state.wake_locked()
             raise
         return self._withdraw(state, ticket, job)
 
@@ -202,7 +242,7 @@ class Workers:
         with state.lock:
             state.threads -= 1
             if state.threads:
-                state.lock.notify()
+                state.wake_locked()
                 return True
             for at, queued in enumerate(state.queue):
                 if queued is job:
@@ -221,13 +261,18 @@ class Workers:
         dropped = len(state.shut())
         me = threading.get_ident()
         end = None if timeout is None else time.monotonic() + timeout
-        with state.lock:
-            while len(state.running) > (me in state.running):
-                left = None if end is None else end - time.monotonic()
-                if left is not None and left <= 0:
-                    break
-                state.lock.wait(left)
-        return dropped
+        while True:
+            bell = _bell()
+            left = -1.0 if end is None else end - time.monotonic()
+            with state.lock:
+                if len(state.running) <= (me in state.running) or (end is not None and left <= 0):
+                    return dropped
+                state.closers.append(bell)
+            try:
+                bell.acquire(timeout=min(left, threading.TIMEOUT_MAX))
+            finally:
+                with state.lock:
+                    state.closers.remove(bell)
 
     @property
     def busy(self) -> int:

@@ -143,11 +143,8 @@ class Dirty(Intake):
         return True
 
     def wants_ring_locked(self) -> bool:
-        """Tell, once, whether the flusher has to be told."""
-        if len(self.queue) < self.ring_entries and self.size < self.ring_bytes:
-            return False
-        self.ring_entries = self.ring_bytes = _NEVER
-        return True
+        """Tell whether the flusher has to be told; until it has heard, as who rings may fail to."""
+        return len(self.queue) >= self.ring_entries or self.size >= self.ring_bytes
 
     def room_locked(self) -> Signal:
         """Return what ends when there may be room."""

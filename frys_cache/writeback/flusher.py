@@ -141,6 +141,7 @@ class Flusher:
                 dirty.sleep_locked(wait, self._max_batch, deaf=deaf)
                 return wait
             self._busy = True
+            dirty.sleep_locked(None, self._max_batch, deaf=True)  # there is a turn after this
         try:
             self._round(batch)
         finally:

@@ -3,8 +3,12 @@
 It holds its owner weakly and only during a turn, so an owner that nobody uses goes, and the thread
 after it.  A turn returns in how many seconds the next one is due; None is when somebody rings.
 Whoever rings may be interrupted there by a handler or a destructor that rings, too, so its one lock
-can be taken again.  A forked child has no thread: its owner makes a new `Turns`.
-Cost: nothing until it is rung for the first time, then a thread; 2 us a ring.
+can be taken again.  A handler may also raise there: the bell is a lock that is taken until it
+rings, so that to ring is one call in C, and there is nothing to give back.  Where it raises while a
+thread starts, that one is given up, and runs only if no other has begun.
+A forked child has no thread: its owner makes a new `Turns`.
+Cost: nothing until it is rung for the first time, then a thread; 1 us a ring.
+Not chosen: `threading.Condition`, which is Python: an interrupt leaves its lock taken for ever.
 """
 
 from __future__ import annotations
@@ -34,6 +38,10 @@ def tell_of(error: BaseException, where: str) -> None:
     sys.unraisablehook(cast(Any, told))
 
 
+def _countable(seconds: float | None) -> float:
+    return -1 if seconds is None else min(max(seconds, 0.0), threading.TIMEOUT_MAX)
+
+
 class Owner(Protocol):
     """What has turns."""
 
@@ -45,34 +53,48 @@ class Owner(Protocol):
 class Turns:
     """Call `turn` of an owner from a daemon thread.  Safe from any thread."""
 
-    __slots__ = ("_lock", "_name", "_owner", "_rung", "_stopped", "_thread")
+    __slots__ = ("_bell", "_lock", "_name", "_owner", "_running", "_stopped", "_thread")
 
     def __init__(self, owner: Owner, name: str) -> None:
         self._owner = weakref.ref(owner, self._owner_gone)
         self._name = name
-        # Guards _thread, _rung and _stopped.
-        self._lock = threading.Condition(threading.RLock())
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._lock = threading.RLock()  # guards _thread and _running
         self._thread: threading.Thread | None = None
-        self._rung = False
+        self._running = False  # the thread has begun
         self._stopped = False
 
     def ring(self) -> None:
         """Have the next turn now, in a thread that is started if there is none."""
-        with self._lock:
-            self._rung = True
-            self._lock.notify_all()
-            if self._thread is not None or self._stopped:
-                return
-            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread = thread
+        self._ring()
+        if self._running or self._stopped:
+            return
+        thread = None
         try:
+            with self._lock:
+                if self._thread is not None or self._stopped:
+                    return
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread = thread
             thread.start()
         except RuntimeError:  # the interpreter is shutting down, or has no more threads
-            self._thread = None
+            self._give_up(thread)
         except BaseException:
-            if thread.ident is None:
-                self._thread = None
+            self._give_up(thread)
             raise
+
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:  # it has been rung
+            return
+
+    def _give_up(self, thread: threading.Thread | None) -> None:
+        """Have the next ring start another thread, unless this one has begun."""
+        with self._lock:
+            if thread is not None and self._thread is thread and not self._running:
+                self._thread = None
 
     def is_mine(self) -> bool:
         """Tell whether the calling thread is the one that has the turns."""
@@ -85,10 +107,9 @@ class Turns:
 
     def stop(self, patience_s: float = 0.0) -> None:
         """Have no more turns; wait so long for the one that is on."""
-        with self._lock:
-            self._stopped = True
-            self._lock.notify_all()
-            thread = self._thread
+        self._stopped = True
+        self._ring()
+        thread = self._thread
         if patience_s and thread is not None and thread.ident is not None and not self.is_mine():
             thread.join(patience_s)
 
@@ -96,13 +117,19 @@ class Turns:
         self.stop()
 
     def _run(self) -> None:
+        me = threading.current_thread()
+        with self._lock:
+            if self._running or self._thread not in (None, me):
+                return
+            self._thread = me
+            self._running = True
         while not self._stopped:
             seconds = self._turn()
-            with self._lock:
-                if not self._rung and not self._stopped:
-                    self._lock.wait(seconds)
-                self._rung = False
-        self._thread = None
+            if not self._stopped:
+                self._bell.acquire(timeout=_countable(seconds))
+        with self._lock:
+            self._thread = None
+            self._running = False
 
     def _turn(self) -> float | None:
         owner = self._owner()
