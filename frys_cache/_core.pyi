@@ -376,10 +376,14 @@ class MemoryCache(MutableMapping[_K, _V]):
 class Descent:
     def __init__(
         self,
-        level: Any,
-        encode: Callable[[Any], bytes],
+        levels: tuple[Any, ...],
+        changing: dict[Any, int],
+        encode: Callable[[Any], Any],
         wall: Callable[[], int],
-        failed: Callable[[bytes, Exception], Any],
+        failed: Callable[[Any, bytes, Exception], object],
+        hand_up: Callable[[Any, bytes, Any, bytes], object],
+        seen: Callable[[Any, Any, bytes, Any], Any],
+        strict: bool,
     ) -> None: ...
 
 def report(error: BaseException, who: object) -> None: ...

@@ -40,11 +40,11 @@ from frys_cache.consistency import (
     check_backend,
     consistency_of,
 )
-from frys_cache.errors import CacheClosed, CacheTimeout, ConfigurationError
+from frys_cache.errors import CacheClosed, CacheTimeout, ConfigurationError, TierUnavailable
 from frys_cache.health import CacheEvent, Events, TierHealth
 from frys_cache.tiers.face import SYNC, run_sync
 from frys_cache.tiers.versions import Versions, WallClock
-from frys_cache.types import DEFAULT, MISSING, EvictionCause, TierStats
+from frys_cache.types import DEFAULT, EvictionCause, TierStats
 
 if TYPE_CHECKING:
     from frys_cache._core import MemoryCache
@@ -402,19 +402,23 @@ class CacheManager(Sending):
     # ---- parts -----------------------------------------------------------------------------------
 
     def _straight_path(self) -> Descent | None:
-        if len(self._levels) != 1 or self._source is not None or self._aside is not None:
-            return None
-        level = self._levels[0]
-        if self._writes is not None or not level.keeps:
+        beside = self._source is not None or self._aside is not None or self._writes is not None
+        if not self._levels or beside or not all(level.keeps for level in self._levels):
             return None
 
-        def failed(code: bytes, error: Exception) -> Any:
-            fault = run_sync(self._unread(SYNC, level, code, error))
-            if fault is not None and self._strict:
-                raise fault
-            return MISSING
+        def failed(level: Level, code: bytes, error: Exception) -> TierUnavailable | None:
+            return run_sync(self._unread(SYNC, level, code, error))
 
-        return Descent(level, self._code, self.wall, failed)
+        return Descent(
+            tuple(self._levels),
+            self._changing.codes,
+            self._code,
+            self.wall,
+            failed,
+            self._backfill.add,
+            self._seen_beside,
+            self._strict,
+        )
 
     def _new_aside(self) -> Aside:
         config = self.config
