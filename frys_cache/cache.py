@@ -333,8 +333,8 @@ class FrysCache(_Home[K, V]):
             if not below.takes_steps:
                 return run_sync(below.write(SYNC, self, key, value, life))
             change = below.change_of(self, [key])
-            change.begin()
             try:
+                change.begin()
                 return run_sync(below.write(SYNC, self, key, value, life)), change.end
             except BaseException:
                 change.end()

@@ -130,6 +130,26 @@ class Flight:
         """Whether it has an outcome: `wait` and `result` return at once."""
         return self._value is not _UNDER_WAY
 
+    @property
+    def leader(self) -> ring.Leader:
+        """Who leads: the id of a thread, a `Load`, or `NOBODY`."""
+        return self._leader
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it was failed with, this very object, or None."""
+        return self._error
+
+    def give_up(self) -> None:
+        """Abandon the flight if the calling thread leads it still: not once it was handed over.
+
+        For who has boarded and comes to nothing: an interrupt falls at the end of a call of C or
+        at the beginning of a function, so `board` belongs inside the `try`.  Nothing can come
+        between its return and the names that take what it returns.
+        """
+        if self._leader == get_ident() and self._value is _UNDER_WAY:
+            self.abandon()
+
     def hand_over(self, leader: ring.Leader | None = None) -> None:
         """Let another lead from now on: the calling thread, unless one is named."""
         self._leader = get_ident() if leader is None else leader

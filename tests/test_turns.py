@@ -62,7 +62,7 @@ def test_turn_that_fails_is_over():
                 raise AssertionError
     assert single(turns, "a", lambda: 1) == (1, False)
     assert turns._singles == {}
-    assert turns._batches == []
+    assert turns._batches == {}
 
 
 class Slow:

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from frys_cache.chain.loading import Loading
 from frys_cache.flight import ABANDONED, ALONE
+from frys_cache.flight_ring import NOBODY
 from frys_cache.types import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from frys_cache.flight import Flight
 
 __all__ = ["Bulk"]
 
@@ -63,6 +66,12 @@ class Bulk(Loading):
                 flights[at], leads = memory._flights.board(keys[at])
                 if leads:
                     (led if kept is None else late)[at] = flights[at]
+            for loads in filter(None, (late, led)):
+                # Whoever brings the first of them brings all, and how it ends they all do.
+                first_one, *others = loads.values()
+                first_one.on_end(partial(_follow, first_one, others))
+                for flight in others:
+                    flight.hand_over(NOBODY)
             if late:
                 bring = partial(self._bring_many, face, memory, keys, codes, late)
                 self._start_many(face, late, bring, [stale[at] for at in late])
@@ -74,8 +83,8 @@ class Bulk(Loading):
                 elif not self._start_many(face, led, bring, []):
                     raise self._no_worker(keys[first])
         except BaseException:
-            for flight in led.values():
-                flight.abandon()  # does nothing where it has ended
+            for flight in (*led.values(), *late.values()):
+                flight.give_up()
             raise
         for at, flight in flights.items():
             kept = stale.get(at)
@@ -101,11 +110,7 @@ class Bulk(Loading):
     ) -> bool:
         """Load many keys behind the back of who asked; False: there is no room for it."""
         first = led[next(iter(led))]
-        if face.start(first, partial(self._safely, bring, *stale), self._workers):
-            return True
-        for flight in led.values():
-            flight.abandon()
-        return False
+        return bool(face.start(first, partial(self._safely, bring, *stale), self._workers))
 
     async def _bring_many(
         self,
@@ -121,6 +126,8 @@ class Bulk(Loading):
         first = next(iter(led))
         values: dict[int, Any] = {}
         try:
+            for flight in led.values():
+                flight.hand_over(led[first].leader)
             # Another flight may have landed before these were boarded.
             if not anew:
                 for at in led:
@@ -150,13 +157,20 @@ class Bulk(Loading):
                 if at != first:
                     flight.land(values[at])
             return values[first]
-        except Exception as error:
+        except BaseException:
             self.load_failures += 1
-            for at, flight in led.items():
-                if at != first:
-                    flight.fail(error)
             raise
         finally:
-            for at, flight in led.items():
-                if at != first:
-                    flight.abandon()  # does nothing where it has ended
+            # What is raised holds this frame, and the flights what is raised.
+            flight = None
+            del led
+
+
+def _follow(first: Flight, others: list[Flight]) -> None:
+    """End what one load was to bring as the first of it has ended, where it has not been ended."""
+    error = first.error
+    for flight in others:
+        if error is None or flight.ended:
+            flight.abandon()  # completes an end that was cut short
+        else:
+            flight.fail(error)

@@ -38,8 +38,8 @@ class Marked:
 
     def __enter__(self) -> None:
         try:
-            for key in self._keys:
-                self._places.append(self._memory._begin_writing(key))
+            # All in C: an interrupt does not come between a beginning and its place.
+            self._places.extend(map(self._memory._begin_writing, self._keys))
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -50,8 +50,14 @@ class Marked:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        ends = map(self._memory._end_writing, iter(self._places.pop, None))
         while self._places:
-            self._memory._end_writing(self._places.pop())
+            next(ends)
+
+    def __del__(self) -> None:
+        # An interrupt came at the beginning of `__exit__`.
+        if self._places:
+            self.__exit__(None, None, None)
 
 
 class Changing:
@@ -80,26 +86,32 @@ class Changing:
         """
         return Change(self, codes, crossed)
 
-    def _begin(self, code: Any) -> bool:
+    def _begin(self, code: Any, begun: list[Any]) -> bool:
+        """Count a code, and note it in `begun`; tell whether another is changing it."""
         counts = self.codes
         with self._lock:
             crosses = code in counts
             counts[code] = counts[code] + 1 if crosses else 1
+            begun += (code,)  # no call, which `append` were
         return crosses
 
-    def _end(self, code: Any) -> None:
+    def _end(self, begun: list[Any]) -> None:
+        """Count the last of these no more, and take it out."""
         counts = self.codes
         with self._lock:
-            if counts[code] == 1:
+            code = begun[-1]
+            count = counts[code]
+            if count == 1:
                 del counts[code]
             else:
-                counts[code] -= 1
+                counts[code] = count - 1
+            del begun[-1]
 
 
 class Change:
     """One change under way, from `begin` to `end`, or in a `with` block."""
 
-    __slots__ = ("_changing", "_codes", "_crossed")
+    __slots__ = ("_begun", "_changing", "_codes", "_crossed")
 
     def __init__(
         self, changing: Changing, codes: Sequence[Any], crossed: Callable[[list[int]], object]
@@ -107,21 +119,28 @@ class Change:
         self._changing = changing
         self._codes = codes
         self._crossed = crossed
+        self._begun: list[Any] = []
 
     def begin(self) -> None:
         """Note it."""
         begin = self._changing._begin
-        places = [place for place, code in enumerate(self._codes) if begin(code)]
+        begun = self._begun
         try:
+            places = [place for place, code in enumerate(self._codes) if begin(code, begun)]
             self._crossed(places)
         except BaseException:
             self.end()
             raise
 
     def end(self) -> None:
-        """Note no more."""
-        for code in self._codes:
-            self._changing._end(code)
+        """Note no more; once more does nothing."""
+        while self._begun:
+            self._changing._end(self._begun)
+
+    def __del__(self) -> None:
+        # An interrupt came at the beginning of `end`, or before who changes had come to it.
+        if self._begun:
+            self.end()
 
     __enter__ = begin
 

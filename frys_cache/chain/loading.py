@@ -143,22 +143,27 @@ class Loading:
             return self._serve(stale)
         load = partial(self._bring, face, memory, key, code, order)
         while True:
-            flight, leads = memory._flights.board(key)
-            behind = leads and (stale is not None or order.timeout is not None)
-            if behind and not face.start(flight, partial(self._safely, load, stale), self._workers):
-                if stale is not None:
-                    return self._serve(stale)
-                raise self._no_worker(key)
-            if stale is not None and not self._soft:
-                if not leads:
-                    del flight
-                return self._serve(stale)
+            flight, leads = None, False
             try:
+                flight, leads = memory._flights.board(key)
+                behind = leads and (stale is not None or order.timeout is not None)
+                if behind:
+                    work = partial(self._safely, load, stale)
+                    if not face.start(flight, work, self._workers):
+                        if stale is not None:
+                            return self._serve(stale)
+                        raise self._no_worker(key)
+                if stale is not None and not self._soft:
+                    return self._serve(stale)
                 if leads and not behind:
                     value = await face.lead(flight, load)
                 else:
                     limit = self._limit(order, stale, leads)
                     value = await self._wait(face, memory, key, flight, stale, limit, order.timeout)
+            except BaseException:
+                if leads:
+                    flight.give_up()
+                raise
             finally:
                 del flight
             if value is ALONE:
@@ -250,13 +255,19 @@ class Loading:
         """Load a key anew, behind the back of who has just got what is still good."""
         if self._source is None:
             return
-        flight, leads = memory._flights.board(key)
-        if leads:
-            if self._order.function is None:
-                load = partial(self._bring_many, face, memory, [key], [code], {0: flight}, True)
-            else:
-                load = partial(self._bring, face, memory, key, code, self._order, True)
-            face.start(flight, partial(self._safely, load, kept), self._workers)
+        leads = False
+        try:
+            flight, leads = memory._flights.board(key)
+            if leads:
+                if self._order.function is None:
+                    load = partial(self._bring_many, face, memory, [key], [code], {0: flight}, True)
+                else:
+                    load = partial(self._bring, face, memory, key, code, self._order, True)
+                face.start(flight, partial(self._safely, load, kept), self._workers)
+        except BaseException:
+            if leads:
+                flight.give_up()
+            raise
 
     async def _bring(
         self, face: Any, memory: Any, key: Any, code: Any, order: Order, anew: bool = False

@@ -37,7 +37,7 @@ class Turns:
         self._flights = Flights()
         self._singles: dict[object, Any] = {}  # the single writes that are under way
         self._touched: set[Any] | None = None  # what they have written, while a batch is under way
-        self._batches: list[frozenset[Any]] = []
+        self._batches: dict[object, frozenset[Any]] = {}
         self._begun = 0  # batches so far
 
     async def single(
@@ -52,30 +52,38 @@ class Turns:
         async def marked() -> tuple[Any, bool]:
             mark = object()
             begun = self._begun
-            self._singles[mark] = code
             try:
+                self._singles[mark] = code
                 result = await work(lambda: self._met_batch(code, begun))
                 # In this order: a batch that begins now finds the mark, or is seen here.
                 return result, self._met_batch(code, begun)
             finally:
-                if self._touched is not None:
-                    self._touched.add(code)
-                del self._singles[mark]
+                # One more `finally`, for an interrupt that comes within this one.
+                try:
+                    if (touched := self._touched) is not None:
+                        touched.add(code)
+                finally:
+                    self._singles.pop(mark, None)
 
         return await self._in_turn(face, code, marked)
 
     async def ended(self, face: Any, code: Any) -> None:
         """Wait for what writes a key now, if anything does, and is not waiting for who calls."""
-        for name, is_one in ((code, True), (_BATCH, any(code in k for k in list(self._batches)))):
+        for name, is_one in ((code, True), (_BATCH, self._is_in_batch(code))):
             if not is_one:
                 continue
-            flight, leads = self._flights.board(name)
+            flight, leads = None, False
             try:
+                flight, leads = self._flights.board(name)
                 if leads:
                     flight.abandon()
                 else:
                     with suppress(DeadlockError):
                         await face.wait(flight)
+            except BaseException:
+                if leads:
+                    flight.give_up()
+                raise
             finally:
                 del flight
 
@@ -93,28 +101,33 @@ class Turns:
         keys = frozenset(codes)
 
         async def marked() -> tuple[Any, list[Any]]:
-            touched = self._touched = set()
-            self._batches.append(keys)
-            self._begun += 1
+            touched: set[Any] = set()
+            mark = object()
 
             def crossed() -> set[Any]:
                 touched.update(list(self._singles.values()))
                 return touched & keys
 
-            crossed()
             try:
+                self._touched = touched
+                self._batches[mark] = keys
+                self._begun += 1
+                crossed()
                 result = await work(crossed)
                 return result, list(crossed())
             finally:
                 self._touched = None
-                self._batches.remove(keys)
+                self._batches.pop(mark, None)
 
         result: tuple[Any, list[Any]] = await self._in_turn(face, _BATCH, marked)
         return result
 
     def _met_batch(self, code: Any, begun: int) -> bool:
         """Tell whether a batch has a key, or may have had it since so many had begun."""
-        return self._begun != begun or any(code in keys for keys in list(self._batches))
+        return self._begun != begun or self._is_in_batch(code)
+
+    def _is_in_batch(self, code: Any) -> bool:
+        return any(code in keys for keys in list(self._batches.values()))
 
     async def _in_turn(self, face: Any, code: Any, work: Callable[[], Awaitable[Any]]) -> Any:
         async def outcome() -> tuple[Any, Exception | None]:
@@ -124,9 +137,16 @@ class Turns:
                 return None, error
 
         while True:
-            flight, leads = self._flights.board(code)
-            ended = await (face.lead(flight, outcome) if leads else face.wait(flight))
-            del flight
+            flight, leads = None, False
+            try:
+                flight, leads = self._flights.board(code)
+                ended = await (face.lead(flight, outcome) if leads else face.wait(flight))
+            except BaseException:
+                if leads:
+                    flight.give_up()
+                raise
+            finally:
+                del flight
             if ended is ALONE:
                 ended = await outcome()
             elif not leads or ended is ABANDONED:

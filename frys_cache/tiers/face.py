@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import suppress
 from functools import partial
 from threading import get_ident
 from types import GeneratorType, coroutine
@@ -113,9 +114,10 @@ def _begin(
     flight: Flight, load: Callable[[], Awaitable[Any]], leader: Load | None
 ) -> Coroutine[Any, Any, None]:
     """Return the rest of a load, which ends its flight even if it is never run."""
-    flight.hand_over(NOBODY if leader is None else leader)
     rest = _fly(flight, load, leader)
     rest.send(None)
+    # Not before: until it has begun, an interrupt leaves the flight to who has boarded.
+    flight.hand_over(NOBODY if leader is None else leader)
     return rest
 
 
@@ -222,7 +224,8 @@ class SyncFace:
             room = workers.submit(partial(run_sync, rest))
         finally:
             if not room:
-                rest.close()
+                with suppress(ValueError):  # an interrupt came when a worker had it already
+                    rest.close()
         return room
 
     async def all(self, coros: list[Coroutine[Any, Any, T]]) -> list[T]:
