@@ -105,7 +105,7 @@ class Flight:
         self._on_end: dict[object, Callable[[], object]] = {}
         self._compared = False
         # Whoever finds a value here finds the error too, so the error is written first.
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._value: Any = _UNDER_WAY
         gate = Lock()
         gate.acquire()
@@ -171,7 +171,7 @@ class Flight:
                 # No room left on this stack; this call needs no frame of Python.
                 start_new_thread(self._tell, ())
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """End the flight with an exception, which every follower raises, this very object.
 
         The flight keeps it, and a Python frame in its traceback that still names the flight

@@ -20,7 +20,18 @@ from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final, Protocol, TypeAlias
 
-__all__ = ["NOBODY", "Found", "Leader", "Load", "Node", "complaint", "current", "look", "waiting"]
+__all__ = [
+    "NOBODY",
+    "Found",
+    "Leader",
+    "Load",
+    "Node",
+    "complaint",
+    "current",
+    "look",
+    "name_of",
+    "waiting",
+]
 
 _LONGEST_NAME = 100
 
@@ -117,15 +128,18 @@ def look(flight: Node, thread: int | None, load: Load | None) -> Found | None:
             return Found.RING
 
 
-def complaint(flight: Node, thread: int | None, load: Load | None) -> str:
-    """Return the message of a DeadlockError; the `repr` of a key is foreign code."""
-    key = flight._key
+def name_of(key: object) -> str:
+    """Return what a message calls a key, in short; its `repr` is foreign code, and may fail."""
     try:
         name = repr(key)
-        if len(name) > _LONGEST_NAME:
-            name = f"{name[: _LONGEST_NAME - 3]}..."
-    except Exception:  # noqa: BLE001 - whatever it raises, the ring is what matters
-        name = object.__repr__(key)
+        return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
+    except Exception:  # noqa: BLE001 - whatever it raises, the message is what matters
+        return object.__repr__(key)
+
+
+def complaint(flight: Node, thread: int | None, load: Load | None) -> str:
+    """Return the message of a DeadlockError."""
+    name = name_of(flight._key)
     if flight._leader == thread or flight._leader is load:
         return f"the load of {name} asks for its own key"
     return f"the load of {name} waits for a load that this {'task' if load else 'thread'} leads"

@@ -266,7 +266,7 @@ def test_async_face_awaits_what_is_async_on_its_loop(function):
 @pytest.mark.parametrize("function", ASYNC_FUNCTIONS + RETURNING, ids=lambda f: type(f).__name__)
 def test_sync_face_refuses_what_is_async(function):
     """Catch a coroutine that is stored for a value, or left behind unawaited."""
-    with pytest.raises(ConfigurationError, match="is async: it needs the async face"):
+    with pytest.raises(ConfigurationError, match="is async: it needs an event loop"):
         run_sync(SYNC.call(function, 21))
     gc.collect()
 

@@ -110,7 +110,7 @@ class Bulk(Loading):
     ) -> bool:
         """Load many keys behind the back of who asked; False: there is no room for it."""
         first = led[next(iter(led))]
-        return bool(face.start(first, partial(self._safely, bring, *stale), self._workers))
+        return bool(face.start(first, partial(self._safely, face, bring, *stale), self._workers))
 
     async def _bring_many(
         self,
@@ -147,11 +147,11 @@ class Bulk(Loading):
             took = time.monotonic() - began
             for at in asked:
                 value = found.get(keys[at], MISSING)
-                await self._until_written(face, codes[at])
-                await self._keep_loaded(
-                    face, memory, keys[at], codes[at], value, self._order, version, tokens[at],
-                    beside[at], took,
-                )  # fmt: skip
+                if await self._until_written(face, codes[at]):
+                    await self._keep_loaded(
+                        face, memory, keys[at], codes[at], value, self._order, version, tokens[at],
+                        beside[at], took,
+                    )  # fmt: skip
                 values[at] = self._seen_beside(memory, keys[at], codes[at], value)
             for at, flight in led.items():
                 if at != first:

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from frys_cache.chain.aside import Kept
+from frys_cache.chain.keeping import Keeping
 from frys_cache.chain.levels import expiry_of
 from frys_cache.errors import Backpressure, CacheError, CacheTimeout, ValueTooLarge
 from frys_cache.flight import ABANDONED, ALONE
+from frys_cache.flight_ring import name_of
+from frys_cache.tiers.face import Fatal
 from frys_cache.types import DEFAULT, MISSING, EvictionCause
 
 if TYPE_CHECKING:
@@ -29,14 +31,12 @@ if TYPE_CHECKING:
     from frys_cache.chain.aside import Aside
     from frys_cache.chain.backfill import Backfill
     from frys_cache.chain.changing import Changing
-    from frys_cache.chain.freshness import Freshness
     from frys_cache.chain.held import Held
     from frys_cache.chain.levels import Level
     from frys_cache.chain.source import Source
     from frys_cache.chain.turns import Turns
     from frys_cache.chain.workers import Workers
     from frys_cache.health import Events
-    from frys_cache.tiers.versions import WallClock
     from frys_cache.writeback.writeback import WriteBack
 
 __all__ = ["Loading", "Order"]
@@ -60,12 +60,11 @@ class Order:
     """Seconds after which who waits is told `CacheTimeout`; None: never."""
 
 
-class Loading:
+class Loading(Keeping):
     """The part of a `CacheManager` that loads."""
 
     IGNORED: Final = (CacheError,)
 
-    _levels: list[Level]
     _turns: Turns
     _changing: Changing
     _source: Source | None
@@ -74,8 +73,6 @@ class Loading:
     _held: Held
     _backend: Any
     writes_evicted: bool
-    _aside: Aside | None
-    _freshness: Freshness
     _workers: Workers
     _backfill: Backfill
     _events: Events
@@ -84,7 +81,6 @@ class Loading:
     _lock_timeout: float | None
     _journals: Level | None
     _steady: Callable[[], float]
-    wall: WallClock
     _code: Callable[[Any], Any]
     _next: Callable[[], int]
     negatives: int
@@ -148,7 +144,7 @@ class Loading:
                 flight, leads = memory._flights.board(key)
                 behind = leads and (stale is not None or order.timeout is not None)
                 if behind:
-                    work = partial(self._safely, load, stale)
+                    work = partial(self._safely, face, load, stale)
                     if not face.start(flight, work, self._workers):
                         if stale is not None:
                             return self._serve(stale)
@@ -200,13 +196,14 @@ class Loading:
                 return self._serve(stale)
             if limit != timeout:
                 return ALONE  # lock_timeout: no longer wait for somebody else
-            memory._flights.detach(key)
+            # The flight stays: one load of a key at a time, and one worker, however long it takes.
             raise CacheTimeout(
-                f"loading {key!r} took longer than {limit} seconds (loader_timeout); what it "
+                f"loading {name_of(key)} took longer than {limit} seconds (loader_timeout); what it "
                 "brings later is kept"
             ) from None
-        except Exception:
-            if stale is None:
+        except BaseException as error:
+            # An interrupt of this wait is not what the flight has brought.
+            if stale is None or not (isinstance(error, Exception) or flight.error is error):
                 raise
             return self._serve_after_failure(stale)
         finally:
@@ -214,7 +211,7 @@ class Loading:
 
     def _no_worker(self, key: Any) -> Backpressure:
         return Backpressure(
-            f"{key!r} cannot be loaded within its timeout now: {self._workers.busy} workers "
+            f"{name_of(key)} cannot be loaded within its timeout now: {self._workers.busy} workers "
             f"are busy and {self._workers.queued} loads wait for them"
         )
 
@@ -240,16 +237,23 @@ class Loading:
         if self._aside is not None:
             self._aside.postpone(kept, PAUSE)
 
-    async def _safely(self, load: Callable[[], Any], *stale: Any) -> Any:
-        """Load behind the back of who asked: a failure is counted and told of."""
+    async def _safely(self, face: Any, load: Callable[[], Any], *stale: Any) -> Any:
+        """Load behind the back of who asked: a failure is counted and told of.
+
+        Whatever the source raises goes to who waits, as it would from a load of his own.
+        """
         try:
             return await load()
-        except Exception as error:
+        except BaseException as error:
+            if face.ends_load(error):
+                raise
             for kept in stale:
                 if kept is not None:
                     self._postpone(kept)
             self._events.tell("load-failed", error=f"{type(error).__name__}: {error}")
-            raise
+            if isinstance(error, Exception):
+                raise
+            raise Fatal(error) from None
 
     def _refresh(self, face: Any, memory: Any, key: Any, code: Any, kept: Any) -> None:
         """Load a key anew, behind the back of who has just got what is still good."""
@@ -263,7 +267,7 @@ class Loading:
                     load = partial(self._bring_many, face, memory, [key], [code], {0: flight}, True)
                 else:
                     load = partial(self._bring, face, memory, key, code, self._order, True)
-                face.start(flight, partial(self._safely, load, kept), self._workers)
+                face.start(flight, partial(self._safely, face, load, kept), self._workers)
         except BaseException:
             if leads:
                 flight.give_up()
@@ -295,18 +299,21 @@ class Loading:
             raise
         self.loads += 1
         took = time.monotonic() - began
-        if order.takes_key:
-            await self._until_written(face, code)
-        await self._keep_loaded(face, memory, key, code, value, order, version, token, beside, took)
+        if not order.takes_key or await self._until_written(face, code):
+            await self._keep_loaded(
+                face, memory, key, code, value, order, version, token, beside, took
+            )
         return self._seen_beside(memory, key, code, value) if order.takes_key else value
 
-    async def _until_written(self, face: Any, code: Any) -> None:
-        """Wait for a write of a key whose value the source may have given already.
+    async def _until_written(self, face: Any, code: Any) -> bool:
+        """Wait, not for ever, for a write of a key whose value the source may have given already.
 
-        Else the next reader might find the one before it in a tier.
+        Else the next reader might find the one before it in a tier.  False: it has not ended, for
+        it may be waiting for who reads; what was loaded is not to be kept.
         """
         if self._backend is not None and self._changing.codes and code in self._changing.codes:
-            await self._turns.ended(face, code)
+            return await self._turns.ended(face, code)
+        return True
 
     def _seen_beside(self, memory: Any, key: Any, code: Any, value: Any) -> Any:
         """Return what others still see of a key that is being changed, else the value found."""
@@ -459,63 +466,3 @@ class Loading:
         if kept is not None and kept.value is MISSING:
             kept = None
         return await self._load(face, memory, key, self._code(key), order, kept)
-
-    def _recall(self, memory: Any, key: Any) -> None:
-        """Have in memory again what is good, but only beside it, where memory is all there is."""
-        if self._levels or self._aside is None:
-            return
-        token = memory._token(key)
-        kept = self._aside.find(key)
-        if kept is None or kept.value is MISSING or kept.fresh_until <= time.monotonic():
-            return
-        with suppress(ValueTooLarge):
-            memory._fill(key, kept.value, kept.fresh_until, None, token)
-
-    def _beside(self, key: Any) -> Any:
-        """Return the token under which something may be kept beside memory later on."""
-        return None if self._aside is None else self._aside.token(key)
-
-    def _unless_written(self, memory: Any, key: Any) -> None:
-        """Forget what has been kept beside memory of a key that is being written below.
-
-        Who writes notes it first and forgets the key then, so one of the two sees the other.
-        """
-        if self._aside is not None and memory._is_writing(key):
-            self._aside.forget(key)
-
-    def _watch(
-        self,
-        memory: Any,
-        key: Any,
-        value: Any,
-        left: float,
-        ends: tuple[int, int, int, int],
-        beside: Any,
-    ) -> float:
-        """Remember beside memory what a level had; return how long memory may answer for it."""
-        assert self._aside is not None
-        _, fresh_ms, hard_ms, load_ms = ends
-        stale_for = max(0.0, (hard_ms - fresh_ms) / 1000) if fresh_ms else 0.0
-        refresh = self._freshness.refresh_after(left, load_ms / 1000)
-        if refresh is None and not stale_for:
-            return left
-        self._aside.keep(key, value, left, stale_for, refresh, load_ms / 1000, beside)
-        self._unless_written(memory, key)
-        return left if refresh is None else max(refresh, 0.001)
-
-    def _stale_of(
-        self, level: Level, memory: Any, key: Any, value: Any, record: bytes, beside: Any
-    ) -> Any:
-        """Return what a level had as a stale value, or None: nothing may be given out stale."""
-        _, fresh_ms, hard_ms, load_ms = level.codec.ends(record)
-        now, wall = time.monotonic(), self.wall()
-        if not fresh_ms or hard_ms <= wall:
-            return None
-        over, load = (wall - fresh_ms) / 1000, load_ms / 1000
-        if self._aside is not None:  # where it is known, too, when to try again
-            self._aside.keep(key, value, -over, (hard_ms - fresh_ms) / 1000, None, load, beside)
-            kept = self._aside.find(key)
-            self._unless_written(memory, key)
-            if kept is not None and kept.value is value:
-                return kept
-        return Kept(value, now - over, now, load)

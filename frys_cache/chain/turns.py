@@ -17,10 +17,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
-from frys_cache.errors import DeadlockError
+from frys_cache.errors import CacheTimeout, DeadlockError
 from frys_cache.flight import ABANDONED, ALONE, Flights
 
 __all__ = ["Turns"]
+
+PATIENCE: Final = 5.0
+"""Seconds for which a load waits for a write of its key, which may wait for who loads."""
 
 _BATCH: Final = object()
 
@@ -67,8 +70,11 @@ class Turns:
 
         return await self._in_turn(face, code, marked)
 
-    async def ended(self, face: Any, code: Any) -> None:
-        """Wait for what writes a key now, if anything does, and is not waiting for who calls."""
+    async def ended(self, face: Any, code: Any) -> bool:
+        """Wait for what writes a key now, if anything does, and is not waiting for who calls.
+
+        False: it took longer than `PATIENCE`.
+        """
         for name, is_one in ((code, True), (_BATCH, self._is_in_batch(code))):
             if not is_one:
                 continue
@@ -79,13 +85,16 @@ class Turns:
                     flight.abandon()
                 else:
                     with suppress(DeadlockError):
-                        await face.wait(flight)
+                        await face.wait(flight, PATIENCE)
+            except CacheTimeout:
+                return False
             except BaseException:
                 if leads:
                     flight.give_up()
                 raise
             finally:
                 del flight
+        return True
 
     async def batch(
         self,

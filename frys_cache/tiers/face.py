@@ -36,6 +36,7 @@ __all__ = [
     "SYNC",
     "AsyncFace",
     "Awaited",
+    "Fatal",
     "SyncFace",
     "Workers",
     "is_awaitable",
@@ -46,6 +47,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _OF_COROUTINE = 0x100  # inspect.CO_ITERABLE_COROUTINE
+
+
+class Fatal(Exception):
+    """What a load behind the back of who asked raises for an exception that is no Exception.
+
+    The flight brings `cause`, to whoever waits; no worker and no event loop ends with it.
+    """
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 class Workers(Protocol):
@@ -103,7 +115,7 @@ async def _fly(flight: Flight, load: Callable[[], Awaitable[Any]], leader: Load 
             current.set(leader)
         flight.land(await load())
     except Exception as error:  # noqa: BLE001 - the flight brings it to whoever waits
-        flight.fail(error)
+        flight.fail(error.cause if isinstance(error, Fatal) else error)
     finally:
         flight.abandon()
         # The error's traceback holds this frame, and the flight the error.
@@ -192,8 +204,8 @@ class SyncFace:
             if isinstance(result, (Coroutine, GeneratorType)):
                 result.close()
             raise ConfigurationError(
-                f"{function!r} is async: it needs the async face (`cache.aio`), or give a function "
-                "that returns the value itself"
+                f"{function!r} is async: it needs an event loop; give a function that returns the "
+                "value itself"
             )
         return result
 
@@ -227,6 +239,10 @@ class SyncFace:
                 with suppress(ValueError):  # an interrupt came when a worker had it already
                     rest.close()
         return room
+
+    def ends_load(self, error: BaseException) -> bool:
+        """Tell whether an exception came from outside into a load; none does without a loop."""
+        return False
 
     async def all(self, coros: list[Coroutine[Any, Any, T]]) -> list[T]:
         """Run coroutines one after the other; the first exception ends it."""
@@ -320,6 +336,15 @@ class AsyncFace:
         """Let a task of the running event loop lead; the workers are not needed."""
         _launch(flight, load)
         return True
+
+    def ends_load(self, error: BaseException) -> bool:
+        """Tell whether an exception came from outside into a load: its task is being cancelled."""
+        from asyncio import CancelledError, current_task
+
+        if isinstance(error, CancelledError):
+            task = current_task()
+            return task is None or task.cancelling() > 0
+        return isinstance(error, GeneratorExit)
 
     async def all(self, coros: list[Coroutine[Any, Any, T]]) -> list[T]:
         """Run coroutines beside each other; when all have ended, raise the first exception."""
