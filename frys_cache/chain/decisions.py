@@ -75,6 +75,7 @@ class Decisions(Writing):
             return (value, self._ends(life)) if (found is not MISSING) == there else None
 
         which = "replace" if there else "add"
+        self._recall(memory, key)
         with self._change_of(memory, [key]):
             if await self._change(face, memory, key, which, step) is SAME:
                 return False
@@ -116,6 +117,7 @@ class Decisions(Writing):
                 raise TypeError(f"incr adds ints, not {found!r} and {delta!r}")
             return int(found) + int(delta), ends
 
+        self._recall(memory, key)
         try:
             with self._change_of(memory, [key]):
                 return cast(int, await self._change(face, memory, key, "incr", step))
@@ -176,8 +178,8 @@ class Decisions(Writing):
             absent = found is MISSING and (self._backend is not None or self._writes is not None)
             return None if absent else (MISSING, 0)
 
+        self._recall(memory, key)
         if self._is_alone():
-            self._recall(memory, key)
             gone = memory._forget(key)
         else:
             with self._change_of(memory, [key]):
@@ -193,7 +195,6 @@ class Decisions(Writing):
     async def _change(self, face: Any, memory: _Memory, key: Any, which: str, step: _Step) -> Any:
         """Let what decides take a step; return the new value, or SAME if all stayed as it was."""
         code = self._code(key)
-        self._recall(memory, key)
         try:
             if self._writes is not None:
                 work = partial(self._change_waiting, face, memory, key, code, step)
