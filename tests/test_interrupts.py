@@ -11,6 +11,7 @@ import pytest
 from chained import over
 
 from frys_cache import MISSING
+from frys_cache.chain.changing import Change, Marked
 from frys_cache.tiers.standin import StandInCache
 
 # The interpreter says so of a coroutine that is interrupted before its first step.
@@ -147,3 +148,12 @@ def test_interrupt_at_any_moment_of_a_write_leaves_no_turn(name, letters):
         assert not cache._is_writing(moment)
     assert moment > 20
     cache.close()
+
+
+@pytest.mark.parametrize("kind", [Change, Marked])
+def test_interrupt_when_a_change_is_made_is_silent(kind, monkeypatch):
+    """Catch a destructor that complains of what its object has never had."""
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    kind.__new__(kind)
+    assert told == []
