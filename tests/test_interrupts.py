@@ -11,6 +11,7 @@ import pytest
 from chained import over
 
 from frys_cache import MISSING
+from frys_cache.chain.changing import Change, Marked
 from frys_cache.tiers.standin import StandInCache
 
 # The interpreter says so of a coroutine that is interrupted before its first step.
@@ -39,7 +40,7 @@ class Interrupt(BaseException):
     pass
 
 
-def interrupted(moment, operation):
+def interrupted(moment, operation, *arguments):
     """Run an operation, and interrupt it at a moment; tell whether it lasted so long."""
     left = [moment]
 
@@ -58,7 +59,7 @@ def interrupted(moment, operation):
 
     sys.setprofile(profile)
     try:
-        operation()
+        operation(*arguments)
     except Interrupt:
         pass
     finally:
@@ -102,8 +103,8 @@ def test_interrupt_at_any_moment_of_a_load_leaves_no_flight(name):
     moment, went_on = 0, True
     while went_on:
         moment += 1
-        went_on = interrupted(moment, lambda: cache.get_many([(moment, 1), (moment, 2)]))
-        settled(lambda: not under_way(cache))
+        went_on = interrupted(moment, cache.get_many, [(moment, 1), (moment, 2)])
+        settled(lambda cache=cache: not under_way(cache))
     assert moment > 20
     cache.close()
 
@@ -117,9 +118,9 @@ def test_interrupt_at_any_moment_of_a_stale_load_leaves_no_flight():
             moment += 1
             keys = [(moment, 1), (moment, 2)]
             assert cache.get_many(keys) == keys
-            settled(lambda keys=keys: not any(key in cache for key in keys))
-            went_on = interrupted(moment, lambda keys=keys: cache.get_many(keys))
-            settled(lambda: not under_way(cache))
+            settled(lambda cache=cache, keys=keys: not any(key in cache for key in keys))
+            went_on = interrupted(moment, cache.get_many, keys)
+            settled(lambda cache=cache: not under_way(cache))
         assert moment > 20
         cache.close()
 
@@ -142,8 +143,17 @@ def test_interrupt_at_any_moment_of_a_write_leaves_no_turn(name, letters):
     while went_on:
         moment += 1
         cache.get(moment)
-        went_on = interrupted(moment, lambda: WRITES[name](cache, moment))
-        settled(lambda: not under_way(cache))
+        went_on = interrupted(moment, WRITES[name], cache, moment)
+        settled(lambda cache=cache: not under_way(cache))
         assert not cache._is_writing(moment)
     assert moment > 20
     cache.close()
+
+
+@pytest.mark.parametrize("kind", [Change, Marked])
+def test_interrupt_when_a_change_is_made_is_silent(kind, monkeypatch):
+    """Catch a destructor that complains of what its object has never had."""
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    kind.__new__(kind)
+    assert told == []

@@ -56,7 +56,11 @@ class Marked:
 
     def __del__(self) -> None:
         # An interrupt came at the beginning of `__exit__`.
-        if self._places:
+        try:
+            left = self._places
+        except AttributeError:  # it came when this was made
+            return
+        if left:
             self.__exit__(None, None, None)
 
 
@@ -139,7 +143,11 @@ class Change:
 
     def __del__(self) -> None:
         # An interrupt came at the beginning of `end`, or before who changes had come to it.
-        if self._begun:
+        try:
+            left = self._begun
+        except AttributeError:  # or when this was made
+            return
+        if left:
             self.end()
 
     __enter__ = begin

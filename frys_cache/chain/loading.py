@@ -139,7 +139,8 @@ class Loading(Keeping):
             return self._serve(stale)
         load = partial(self._bring, face, memory, key, code, order)
         while True:
-            flight, leads = None, False
+            flight: Any = None
+            leads = False
             try:
                 flight, leads = memory._flights.board(key)
                 behind = leads and (stale is not None or order.timeout is not None)
@@ -198,8 +199,8 @@ class Loading(Keeping):
                 return ALONE  # lock_timeout: no longer wait for somebody else
             # The flight stays: one load of a key at a time, and one worker, however long it takes.
             raise CacheTimeout(
-                f"loading {name_of(key)} took longer than {limit} seconds (loader_timeout); what it "
-                "brings later is kept"
+                f"loading {name_of(key)} took longer than {limit} seconds (loader_timeout); "
+                "what it brings later is kept"
             ) from None
         except BaseException as error:
             # An interrupt of this wait is not what the flight has brought.

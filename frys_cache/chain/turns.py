@@ -78,7 +78,8 @@ class Turns:
         for name, is_one in ((code, True), (_BATCH, self._is_in_batch(code))):
             if not is_one:
                 continue
-            flight, leads = None, False
+            flight: Any = None
+            leads = False
             try:
                 flight, leads = self._flights.board(name)
                 if leads:
@@ -146,7 +147,8 @@ class Turns:
                 return None, error
 
         while True:
-            flight, leads = None, False
+            flight: Any = None
+            leads = False
             try:
                 flight, leads = self._flights.board(code)
                 ended = await (face.lead(flight, outcome) if leads else face.wait(flight))
