@@ -30,6 +30,7 @@ cdef class MemoryCache:
     cdef object flights       # the loads that are under way; None until the first
     cdef object below         # the chain of tiers that the hooks hand on to, or None
     cdef object descent       # the straight path of a miss, or None
+    cdef object deposit       # the straight path of a put that only has to wait, or None
     cdef dict prefixes        # of memoized functions, each with whom it belongs to; None: no such
 
     # A hit: find, let the policy know, return a new reference.  NULL without an exception: absent.

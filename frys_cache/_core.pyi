@@ -155,6 +155,7 @@ class Intake:
         version: int,
         expires_ms: int,
         tier: Any,
+        held: bytes | str | None = None,
     ) -> Op | bool: ...
 
 def _check_ttl(ttl: object) -> None: ...
@@ -366,6 +367,10 @@ class MemoryCache(MutableMapping[_K, _V]):
     @_descent.setter
     def _descent(self, descent: Descent | None) -> None: ...
     @property
+    def _deposit(self) -> Deposit | None: ...
+    @_deposit.setter
+    def _deposit(self, deposit: Deposit | None) -> None: ...
+    @property
     def _below(self) -> Any: ...
     @_below.setter
     def _below(self, below: Any) -> None: ...
@@ -384,6 +389,22 @@ class Descent:
         hand_up: Callable[[Any, bytes, Any, bytes], object],
         seen: Callable[[Any, Any, bytes, Any], Any],
         strict: bool,
+    ) -> None: ...
+
+@final
+class Deposit:
+    on: bool
+    def __init__(
+        self,
+        intake: Intake,
+        encode: Callable[[Any], bytes],
+        max_size: SupportsIndex,
+        draw: Callable[[], int],
+        wall: Callable[[], int],
+        log: Any,
+        forget: Callable[[Any], object] | None,
+        rest: Callable[[Any], bool],
+        failed: Callable[[Exception], object],
     ) -> None: ...
 
 def report(error: BaseException, who: object) -> None: ...

@@ -700,6 +700,15 @@ cdef class MemoryCache:
     def _descent(self, Descent descent):
         self.descent = descent
 
+    @property
+    def _deposit(self):
+        """The straight path of a put that only has to wait, a `Deposit`, or None."""
+        return self.deposit
+
+    @_deposit.setter
+    def _deposit(self, Deposit deposit):
+        self.deposit = deposit
+
     # ---- for tests -------------------------------------------------------------------------------
 
     def _check(self):

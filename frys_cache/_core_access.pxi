@@ -109,7 +109,11 @@ cdef int put_through(MemoryCache self, PyObject *key, PyObject *value, fc_change
         fc_writing_begin(self.c, &place, <Py_hash_t>change.incoming.hash, &token)
         change.token = &token
     try:
-        life = self._on_write(<object>key, <object>value, life_of(self, key, change.ttl), version)
+        life = life_of(self, key, change.ttl)
+        if version is None and self.deposit is not None and deposited(self, key, value, life):
+            life = None
+        else:
+            life = self._on_write(<object>key, <object>value, life, version)
         if type(life) is tuple:
             life, ended = life
         elif counted:
@@ -131,6 +135,12 @@ cdef int put_through(MemoryCache self, PyObject *key, PyObject *value, fc_change
     if done == FC_HEAVY:
         raise ValueTooLarge(change.incoming.weight, self.c.store.max_weight)
     return done
+
+
+cdef bint deposited(MemoryCache self, PyObject *key, PyObject *value, object life) except -1:
+    """Whether a write waits to be sent now."""
+    cdef Deposit way = <Deposit>self.deposit
+    return way.on and way.put(<object>key, <object>value, life)
 
 
 cdef int keep(MemoryCache self, object key, object value, int64_t span, double cost,

@@ -15,10 +15,12 @@ cdef class Op:
     """One write that is still to be sent.
 
     record: what the codec made of the value, or b"" without a codec; then `value` is the object.
+    Of a bytes or a str it is made anew whenever it is asked for: the value is there anyway.
     since, due: seconds of the steady clock: when it came, and not before when it is sent.
     failed_at: how many writes the backend had taken when this one first failed; 0: it has not.
     """
-    cdef readonly object code, key, version, expires_ms, record, value
+    cdef readonly object code, key, version, expires_ms, value
+    cdef object kept_record, held
     cdef readonly bint is_delete
     cdef readonly int64_t size
     cdef public double since, due
@@ -31,11 +33,34 @@ cdef class Op:
         self.key = key
         self.version = version
         self.expires_ms = expires_ms
-        self.record = record
+        self.kept_record = record
         self.value = value
         self.is_delete = is_delete
         self.size = size
         self.since = since
+
+    @property
+    def record(self):
+        """What the codec made of the value."""
+        if self.kept_record is not None:
+            return self.kept_record
+        number, body = encode_value(self.held)
+        return plain_record(number, body, self.version, self.expires_ms)
+
+
+cdef bytes plain_record(uint8_t number, bytes body, version, ends):
+    """A record that is neither compressed nor signed."""
+    cdef Py_ssize_t size = len(body)
+    cdef bytes record = PyBytes_FromStringAndSize(NULL, RECORD_HEAD + size)
+    cdef uint8_t *to = <uint8_t *>bytes_start(record)
+    to[0] = RECORD_MAGIC
+    to[1] = 0
+    to[2] = number
+    to[3] = 0
+    store_big(to + 4, version)
+    store_big(to + 12, ends)
+    memcpy(to + RECORD_HEAD, bytes_start(body), size)
+    return record
 
 
 cdef class Intake:
@@ -67,11 +92,12 @@ cdef class Intake:
                 return letter.op
         return op
 
-    def take(self, bytes code not None, key, bytes record not None, version, expires_ms, tier):
+    def take(self, bytes code not None, key, bytes record not None, version, expires_ms, tier,
+             held=None):
         """Journal a write and make it dirty; True: taken, False: and somebody must ring.
 
         tier: what keeps the journal, with the fields and the method of `tiers/settling.py`; None:
-        there is no journal.
+        there is no journal.  held: the bytes or str itself, from which the record can be made again.
 
         An Op, the write: it is not taken, and more than this has to be looked at.  Where its state
         is `LOGGED`, the journal has it already, and has to say again what `ops` says.
@@ -83,7 +109,8 @@ cdef class Intake:
         op.key = key
         op.version = version
         op.expires_ms = expires_ms
-        op.record = record
+        op.kept_record = record if held is None else None
+        op.held = held
         op.value = MISSING
         op.size = size
         op.since = self.steady()
@@ -108,3 +135,54 @@ cdef class Intake:
             self.size += size
             self.queue.append(op)
             return len(self.queue) < self.ring_entries and self.size < self.ring_bytes
+
+
+@cython.final
+cdef class Deposit:
+    """The straight path of a put that only has to wait: key, value and record are made in C.
+
+    intake: where it waits.  encode: gives the bytes of a key.  max_size: bytes of a value.  draw:
+    gives a version, wall the milliseconds since 1970.  log: what `Intake.take` takes as tier.
+    forget: called with the key first, so that nothing older is given out that is kept beside
+    memory; or None.  rest: called with an answer of `Intake.take` that is not True; gives whether
+    the write is taken.  failed: called with what that has raised; raises what is to be raised.
+    on: turned off in a forked child, where there is no journal.
+    """
+    cdef Intake intake
+    cdef object encode, draw, wall, log, forget, rest, failed
+    cdef Py_ssize_t max_size
+    cdef public bint on
+
+    def __init__(self, Intake intake not None, encode, Py_ssize_t max_size, draw, wall, log, forget,
+                 rest, failed):
+        self.intake = intake
+        self.encode = encode
+        self.max_size = max_size
+        self.draw = draw
+        self.wall = wall
+        self.log = log
+        self.forget = forget
+        self.rest = rest
+        self.failed = failed
+        self.on = True
+
+    cdef bint put(self, object key, object value, object life) except -1:
+        """Whether the write is taken; where not, it has to go the long way."""
+        cdef Py_ssize_t size
+        code = self.encode(key)
+        number, body = encode_value(value)
+        size = len(<bytes?>body)
+        if size > self.max_size:
+            raise ValueTooLarge(size, self.max_size)
+        ends = 0 if life is None else self.wall() + max(1, round(life * 1000))
+        if self.forget is not None:
+            self.forget(key)
+        version = self.draw()
+        record = plain_record(number, body, version, ends)
+        held = value if type(value) is bytes or type(value) is str else None
+        try:
+            taken = self.intake.take(code, key, record, version, ends, self.log, held)
+        except Exception as error:
+            self.failed(error)
+            raise
+        return taken is True or self.rest(taken) is True

@@ -284,7 +284,7 @@ class FrysCache(_Home[K, V]):
         """
         timeout = seconds_or_none("timeout", timeout)
         below, self._below = self._below, CLOSED
-        self._descent = None
+        self._descent = self._deposit = None
         if below is CLOSED:
             return None
         self._hooks = CHAINED
@@ -392,7 +392,8 @@ class FrysCache(_Home[K, V]):
         with _attaching:
             faster = self._below not in (None, config)
             if not faster:
-                self._below, self._descent = manager, manager.descent
+                self._below = manager
+                self._descent, self._deposit = manager.descent, manager.deposit
                 self._hooks = CHAINED | (HOOK_EVICT if manager.writes_evicted else 0)
         if faster:
             manager.close(self)

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
-from frys_cache._core import Descent
+from frys_cache._core import Deposit, Descent
 from frys_cache.breaker import Breaker
 from frys_cache.chain.aside import Aside
 from frys_cache.chain.backfill import Backfill
@@ -191,6 +191,12 @@ class CacheManager(Sending):
             jitter or self._freshness.stale_for or self._freshness.refresh_ahead
         )
         """Whether a write may be taken by `write_now`."""
+        self.deposit: Deposit | None = None
+        """What takes a put that only has to wait, where that is all there is to it, or None."""
+        writes: WriteBack | None = self._siblings.writes
+        if self.writes_now and writes is not None:
+            forget = None if self._aside is None else self._aside.forget
+            self.deposit = writes.deposit(self._code, self._next, self.wall, forget)
         self.descent = self._straight_path()
         """What a miss of memory asks where nothing but one tier is below it, or None."""
         self.negatives = self.early = self.waiting_hits = self.stale_served = 0
@@ -438,6 +444,8 @@ class CacheManager(Sending):
             # Nothing can be put in the journal here, so the backend is written to at once.
             self._writes = self._journals = None
             self.writes_now = False
+            if self.deposit is not None:
+                self.deposit.on = False
         self._count_steps()
 
 

@@ -20,6 +20,8 @@ from frys_cache import (
     ConsistencyStrategy,
     FrysCache,
     PersistentCache,
+    SerializationError,
+    ValueTooLarge,
 )
 from frys_cache.tiers.standin import StandInCache
 
@@ -422,3 +424,41 @@ def test_tiers_of_a_chain_have_one_clock(tmp_path):
     manager = CacheManager(tiers)
     assert tiers[0].tier.versions is tiers[1].tier.versions
     assert manager._next.__self__ is tiers[0].tier.versions
+
+
+@pytest.mark.parametrize(
+    "value", [b"bytes", "text \u00fc \ud800", "", 7, None, [1, "a"], {"k": b"v"}]
+)
+def test_write_that_waits_reads_and_arrives_as_it_was(tmp_path, value):
+    """Catch a record that is made otherwise on the straight path, or follows a later change."""
+    backend = Backend()
+    rules = ConsistencyManager("write-back", backend, max_delay=3600)
+    given = pickle.loads(pickle.dumps(value))
+    with FrysCache(10, persistent=tmp_path / "db", consistency=rules, ttl=3600) as cache:
+        assert cache._deposit is not None
+        cache["k"] = given
+        if isinstance(given, list):
+            given.append("later")
+        cache._forget("k")
+        assert cache["k"] == value
+        record = cache.manager._writes.find(disk_of(cache).codec.key("k")).record
+        code = disk_of(cache).codec.key("k")
+        assert disk_of(cache).codec.decode(code, record)[0] == value
+        assert disk_of(cache).tier.rocks.get("journal", code) == record
+        assert 3590 < cache.ttl_of("k") < 3600.1
+        cache.flush()
+        assert backend.rows == {"k": value}
+        assert disk_of(cache)["k"] == value
+
+
+def test_value_that_is_too_large_or_of_no_type_does_not_wait(tmp_path):
+    """Catch a write that is taken and can never be sent, on the straight path."""
+    with FrysCache(
+        10, persistent=tmp_path / "db", consistency="write-back", max_value_size=100
+    ) as cache:
+        cache["k"] = b"before"
+        for value, error in ((bytes(101), ValueTooLarge), (object(), SerializationError)):
+            with pytest.raises(error):
+                cache["k"] = value
+        assert cache["k"] == b"before"
+        assert cache.health()["persistent"].dirty == 1

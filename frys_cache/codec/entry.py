@@ -99,6 +99,16 @@ class Codec:
         self.key = KeyEncoder(self._prefix, self._max_key_size, encode_key).key
 
     @property
+    def is_plain(self) -> bool:
+        """Whether records are not signed, and values are of exact types."""
+        return self._serializer is None and not self._signed
+
+    @property
+    def max_value_size(self) -> int:
+        """The bytes that a value may have."""
+        return self._max_value_size
+
+    @property
     def namespace(self) -> str:
         """The namespace of all its keys."""
         return self._name.decode()
