@@ -291,7 +291,8 @@ class Workers:
 
     def __del__(self) -> None:
         state: _State | None = getattr(self, "_state", None)
-        if state is not None and not state.closed:
+        # At the very end of the interpreter there are no names any more, and no threads.
+        if state is not None and not state.closed and _ring is not None:
             state.shut()
 
     def _begin_anew(self) -> None:
