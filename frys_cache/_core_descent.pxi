@@ -58,7 +58,8 @@ cdef object ask_below(MemoryCache self, object key):
             if probes:
                 fault = fault or level
             continue
-        if probes and not breaker.admits():
+        # The first thing that `admits` does, without its frame.
+        if probes and (breaker._steady() < breaker._until or not breaker.admits()):
             fault = fault or level
             continue
         try:
