@@ -7,7 +7,7 @@ import pytest
 from chained import over
 from flying import Task
 
-from frys_cache import MISSING, CacheTimeout
+from frys_cache import MISSING, CacheTimeout, FrysCache
 from frys_cache.chain import turns
 
 ENDS = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()]
@@ -125,3 +125,13 @@ def test_timeout_of_a_key_that_cannot_be_shown_is_a_timeout():
         cache.get(Shy())
     gate.set()
     cache.close()
+
+
+@pytest.mark.parametrize("answer", [None, 5, [1], {"a": 1}.items()])
+def test_bulk_loader_that_gives_no_mapping_is_told_what_it_has_to_give(answer):
+    """Catch an error that names an attribute instead of the mistake, or a flight left behind."""
+    cache = FrysCache(10, loader_many=lambda keys: answer)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="mapping"):
+            cache.get_many(["a", "b"])
+    assert cache._flights._under_way == {}

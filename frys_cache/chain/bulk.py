@@ -11,6 +11,7 @@ Not chosen: a flight per batch, which two batches that overlap would not share.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -140,9 +141,14 @@ class Bulk(Loading):
             beside = {at: self._beside(keys[at]) for at in asked}
             version = self._next()
             began = time.monotonic()
-            found = {}
+            found: Any = {}
             if asked:
                 found = await face.call(self._source.load_many, [keys[at] for at in asked])
+                if not isinstance(found, Mapping):
+                    raise TypeError(
+                        "loader_many has to return a mapping of those keys that have a value, not "
+                        f"{type(found).__name__}"
+                    )
                 self.loads += 1
             took = time.monotonic() - began
             for at in asked:
