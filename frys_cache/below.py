@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from frys_cache.config import CHAIN
+from frys_cache.consistency import async_methods, consistency_of, is_async
 from frys_cache.errors import ConfigurationError
 from frys_cache.manager import CacheManager
 from frys_cache.tiers.closed import CLOSED
@@ -24,7 +25,7 @@ class _Nothing:
     """Stand below a cache in memory alone: every read is a miss, every write is done."""
 
     __slots__ = ()
-    takes_steps = writes_now = False
+    takes_steps = False
 
     async def read(self, _face: Any, memory: Any, key: Any) -> Any:
         return MISSING
@@ -63,6 +64,12 @@ def open_chain(config: CacheConfig) -> CacheManager:
     Raises what the constructors of the tiers and of `CacheManager` raise, and `ConfigurationError`
     for a loader or backend that only an event loop can run.
     """
+    backends = config.backend, consistency_of(config.consistency).backend
+    if is_async(config.loader) or is_async(config.loader_many) or any(map(async_methods, backends)):
+        raise ConfigurationError(
+            "the loader or backend is async, and a FrysCache is used from threads: pass plain "
+            "functions"
+        )
     tiers = []
     tier = config.persistent
     owned = isinstance(tier, (str, os.PathLike))
@@ -83,14 +90,8 @@ def open_chain(config: CacheConfig) -> CacheManager:
         tiers.append(tier)
     try:
         rules = {name: getattr(config, name) for name in CHAIN}
-        manager = CacheManager(tiers, config=config, owned=owned, **rules)
-        if manager.needs_loop:
-            raise ConfigurationError(
-                "the loader or backend is async, and a FrysCache is used from threads: pass plain "
-                "functions"
-            )
+        return CacheManager(tiers, config=config, owned=owned, **rules)
     except BaseException:
         if owned:
             tier.close()
         raise
-    return manager

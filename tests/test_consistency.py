@@ -462,3 +462,17 @@ def test_value_that_is_too_large_or_of_no_type_does_not_wait(tmp_path):
                 cache["k"] = value
         assert cache["k"] == b"before"
         assert cache.health()["persistent"].dirty == 1
+
+
+def test_refused_cache_leaves_its_consistency_manager_free(tmp_path):
+    """Catch an async loader that is refused once the write-back is claimed for good."""
+    rules = ConsistencyManager(ConsistencyStrategy.WRITE_BACK)
+
+    async def load(key):
+        return key
+
+    with pytest.raises(ConfigurationError, match="pass plain functions"):
+        FrysCache(10, persistent=tmp_path / "db", consistency=rules, loader=load)
+    with FrysCache(10, persistent=tmp_path / "db", consistency=rules) as cache:
+        cache["a"] = 1
+        assert cache["a"] == 1

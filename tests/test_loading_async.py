@@ -99,7 +99,6 @@ def test_loader_of_either_kind_is_called_as_it_should_be(tmp_path, kind):
     loaders = (plain, plain_many) if kind == "plain" else (slow, slow_many)
     with chain("u", tmp_path, loader=loaders[0], loader_many=loaders[1]) as (cache, tiers):
         manager = cache.manager
-        assert manager.needs_loop == (kind == "async")
 
         async def main():
             assert await manager.read(ASYNC, cache, "a") == ("loaded", "a")
