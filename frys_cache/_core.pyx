@@ -7,6 +7,7 @@ Long because a class cannot be split, and this one is mostly docstrings.
 The store, the policies and all that a hit touches are in csrc/.  Here is the mapping; beside it
 `_core_csrc.pxi` (what of csrc/ is used), `_core_events.pxi` (listeners, hooks, readers),
 `_core_expiry.pxi` (time), `_core_weights.pxi` (bytes), `_core_access.pxi` (single operations),
+`_core_descent.pxi` (a read of the tiers where they are all there is),
 `_core_batch.pxi` (many keys at once), `_core_views.pxi` (iterators and views), `_core_state.pxi`
 (configuration, statistics), `_core_policies.pxi` (bounds, ttl and rules at run time),
 `_core_copy.pxi` (copies and pickles), `_core_type.pxi` (what Cython cannot say of a type),

@@ -290,7 +290,6 @@ def test_many_submitters_every_accepted_job_runs_once():
     assert (workers.busy, workers.queued) == (0, 0)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings(FORK_NOTICE)
 def test_forked_child_begins_empty_and_works(stuck):
     """Catch a child that waits for threads which only its parent has, or runs its jobs again."""
@@ -312,7 +311,6 @@ def test_forked_child_begins_empty_and_works(stuck):
     assert (workers.busy, workers.queued) == (1, 1)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings(FORK_NOTICE)
 def test_job_that_forks_ends_in_the_child():
     """Catch a child that goes on with the queue of its parent."""
