@@ -175,9 +175,12 @@ class CacheManager(Sending):
         self._turns, self._changing = self._siblings.turns, self._siblings.changing
         self._code = self._levels[0].codec.key if self._levels else _same
         self._backfill = Backfill(self._levels, self._workers.submit, self.wall)
-        self._aside: Aside | None = None
+        self.deposit: Deposit | None = None
+        """What takes a put that only has to wait, where that is all there is to it, or None."""
         if self._source is not None or self._freshness.stale_for:
-            self._aside = self._new_aside()
+            self._begin_aside()
+        else:
+            self._aside = None
         self.writes_evicted = bool(self._levels) and self._levels[0].hands_down
         """Whether memory has to hand down what it evicts."""
         self._journals: Level | None = None
@@ -187,18 +190,13 @@ class CacheManager(Sending):
         else:
             self._look_at_journals()
         self._count_steps()
-        self.writes_now = strategy is ConsistencyStrategy.WRITE_BACK and not (
-            jitter or self._freshness.stale_for or self._freshness.refresh_ahead
-        )
-        """Whether a write may be taken by `write_now`."""
-        self.deposit: Deposit | None = None
-        """What takes a put that only has to wait, where that is all there is to it, or None."""
         writes: WriteBack | None = self._siblings.writes
-        if self.writes_now and writes is not None:
+        differs = jitter or self._freshness.stale_for or self._freshness.refresh_ahead
+        if strategy is ConsistencyStrategy.WRITE_BACK and writes is not None and not differs:
             forget = None if self._aside is None else self._aside.forget
             self.deposit = writes.deposit(self._code, self._next, self.wall, forget)
         self.descent = self._straight_path()
-        """What a miss of memory asks where nothing but one tier is below it, or None."""
+        """What a miss of memory asks where nothing but tiers is below it, or None."""
         self.negatives = self.early = self.waiting_hits = self.stale_served = 0
         self.loads = self.load_failures = self.alone_loads = 0
         self.unwritten = 0
@@ -211,11 +209,6 @@ class CacheManager(Sending):
     def tiers(self) -> MappingProxyType[str, Any]:
         """The tiers below memory by name, the fastest first."""
         return MappingProxyType(self._tiers)
-
-    @property
-    def needs_loop(self) -> bool:
-        """Whether its loader or backend is async, so that only an event loop can use it."""
-        return (self._source is not None and self._source.is_async) or self._loop is not None
 
     @property
     def answered(self) -> int:
@@ -397,7 +390,7 @@ class CacheManager(Sending):
                     await self._unwritten(face, memory, [key], [code], level, error, at == 0)
                 else:
                     level.doubts.discard([code], version)
-            shown = self._look_after(key, value, life, beside)
+            shown = self._look_after(memory, key, value, life, beside)
             self._follow(memory, key, value, shown, cost, token)
             self._tell(memory, key)
 
@@ -426,9 +419,12 @@ class CacheManager(Sending):
             self._strict,
         )
 
-    def _new_aside(self) -> Aside:
-        config = self.config
-        return Aside(None if config is None else config.max_entries)
+    def _begin_aside(self) -> None:
+        """Remember keys beside memory from now on, as much as memory may hold."""
+        bounds = {} if self.config is None else self.config.memory_arguments()
+        self._aside = Aside(**{name: bounds.get(name) for name in BOUNDS})
+        if self.deposit is not None:  # which does not know it
+            self.deposit.on = False
 
     def _breaker_changed(self, breaker: Breaker, _before: str, after: str) -> None:
         self._events.tell(f"breaker-{after}", breaker.name)
@@ -443,12 +439,12 @@ class CacheManager(Sending):
         if self._writes is not None and self._journals is not None:
             # Nothing can be put in the journal here, so the backend is written to at once.
             self._writes = self._journals = None
-            self.writes_now = False
             if self.deposit is not None:
                 self.deposit.on = False
         self._count_steps()
 
 
+BOUNDS: Final = ("max_entries", "max_size_bytes", "sizeof")
 BEGUN: Final = 10_000
 """How many versions are remembered that `begin` has given."""
 

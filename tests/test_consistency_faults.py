@@ -315,11 +315,11 @@ def test_concurrent_puts_leave_no_other_value_to_be_given_stale():
     beside = threading.Barrier(2)
     look_after = chain.cache.manager._look_after
 
-    def slowly(key, value, life, token):
+    def slowly(memory, key, value, life, token):
         if value == "first":
             beside.wait(10)
             beside.wait(10)
-        return look_after(key, value, life, token)
+        return look_after(memory, key, value, life, token)
 
     chain.cache.manager._look_after = slowly
     first = threading.Thread(target=chain.cache.put, args=("a", "first"), kwargs={"ttl": 60})

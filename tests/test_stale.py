@@ -296,3 +296,60 @@ def test_life_is_varied_once_for_all_levels(tmp_path, how):
             cache.manager._levels[0].cache.tier._tier._records.clear()
             assert cache.ttl_of(number) == pytest.approx(here, abs=0.5)
         assert 74 < min(lives) < 90 < 110 < max(lives) <= 125
+
+
+# ---- how much is kept ----------------------------------------------------------------------------
+
+
+def test_written_value_wins_over_one_kept_for_its_staleness(tmp_path):
+    """Catch a put that leaves what `get_or_set` has kept beside memory."""
+    with FrysCache(10, persistent=tmp_path / "db", consistency="write-back") as cache:
+        cache["other"] = 1
+        assert cache.get_or_set("k", lambda: "old", ttl=100, stale=10) == "old"
+        cache["k"] = "new"
+        cache.flush()
+        cache._forget("k")
+        assert cache["k"] == "new"
+
+
+@pytest.mark.parametrize(
+    ("sizeof", "room", "most"),
+    [
+        (None, 100_000, 9),
+        (lambda key, value: 1, 20, 20),
+        (lambda key, value: len(value), 50_000, 5),
+    ],
+)
+def test_stale_values_are_bounded_as_memory_is(sizeof, room, most):
+    """Catch values that are kept beside memory without a bound of bytes."""
+    rules = {"max_size_bytes": room, "sizeof": sizeof, "ttl": 100, "stale_ttl": 100}
+    with FrysCache(loader=lambda key: bytes(10_000), **rules) as cache:
+        for number in range(500):
+            assert cache[number] == bytes(10_000)
+        assert 1 <= len(cache) <= most
+        assert 1 <= len(cache.manager._aside) <= most
+
+
+def test_sizeof_that_raises_beside_memory_leaves_no_old_value():
+    """Catch a write that the backend has taken, and an old value that memory goes on to give."""
+    calls = []
+
+    def sizeof(key, value):
+        calls.append(value)
+        if calls.count("new") == 2:
+            raise ZeroDivisionError
+        return 1
+
+    stored = {}
+
+    class Store:
+        load, store = staticmethod(stored.__getitem__), staticmethod(stored.__setitem__)
+        delete = staticmethod(stored.pop)
+
+    rules = {"max_size_bytes": 100, "sizeof": sizeof, "ttl": 100, "stale_ttl": 100}
+    with FrysCache(backend=Store(), **rules) as cache:
+        cache["a"] = "old"
+        with pytest.raises(ZeroDivisionError):
+            cache["a"] = "new"
+        assert stored == {"a": "new"}
+        assert cache["a"] == "new"

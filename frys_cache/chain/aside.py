@@ -114,12 +114,9 @@ class Aside:
 
         def weigh(key: Any, kept: Kept) -> int:
             value = kept.value
-            if value is MISSING:
-                return _EMPTY + _payload(key)
-            if sizeof is None:
-                return _EMPTY + _payload(key) + _payload(value)
-            size = sizeof(key, value)
-            return size + _EMPTY if type(size) is int and size >= 0 else size
+            if sizeof is not None:  # in units of its own
+                return 1 if value is MISSING else sizeof(key, value)
+            return _EMPTY + _payload(key) + (0 if value is MISSING else _payload(value))
 
         return weigh
 

@@ -79,7 +79,7 @@ class Decisions(Writing):
         with self._change_of(memory, [key]):
             if await self._change(face, memory, key, which, step) is SAME:
                 return False
-            shown = self._look_after(key, value, life, beside)
+            shown = self._look_after(memory, key, value, life, beside)
             if self._levels:  # else memory has decided, and has it
                 self._follow(memory, key, value, shown, cost, token)
         return True

@@ -28,7 +28,6 @@ from frys_cache.types import DEFAULT, MISSING, EvictionCause
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from frys_cache.chain.aside import Aside
     from frys_cache.chain.backfill import Backfill
     from frys_cache.chain.changing import Changing
     from frys_cache.chain.held import Held
@@ -102,7 +101,7 @@ class Loading(Keeping):
         def evicted(self, key: Any, value: Any, cause: EvictionCause) -> None:
             """Write below what memory had no room for."""
 
-        def _new_aside(self) -> Aside: ...
+        def _begin_aside(self) -> None: ...
 
         async def _load_many(
             self,
@@ -457,7 +456,7 @@ class Loading(Keeping):
             self._order.timeout if timeout is None else timeout,
         )
         if order.stale_for and self._aside is None:
-            self._aside = self._new_aside()
+            self._begin_aside()
         value = memory.peek(key, MISSING)
         if value is MISSING:
             value = await self.read(face, memory, key, False)

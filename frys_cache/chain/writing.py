@@ -34,19 +34,6 @@ class Writing(Removing):
 
     # ---- one value -------------------------------------------------------------------------------
 
-    def write_now(self, key: Any, value: Any, life: float | None) -> bool:
-        """Have a write wait to be sent, if nothing stands in its way; False: `write` has to do it.
-
-        To be called where it `writes_now` only.  What `write` does there, without a coroutine.
-        """
-        writes = self._writes
-        assert writes is not None
-        code = self._code(key)
-        if self._aside is not None:
-            self._aside.forget(key)  # before it can have been sent
-        ends = 0 if life is None else expiry_of(life, self.wall())
-        return writes.put_now(code, key, value, self._next(), ends)
-
     async def write(
         self, face: Any, memory: Any, key: Any, value: Any, life: float | None
     ) -> float | None:
@@ -74,14 +61,18 @@ class Writing(Removing):
         else:
             plan = self._plan(code, value, lives)
             await self._write_levels(face, memory, code, key, value, lives, plan, False)
-        shown = lives if self._aside is None else self._look_after(key, value, lives, beside)
+        shown = lives
+        if self._aside is not None:
+            shown = self._look_after(memory, key, value, lives, beside)
         if self._around:
             memory._forget(key)
         if self._siblings.are_others:
             self._tell(memory, key)
         return None if shown == life else shown
 
-    def _look_after(self, key: Any, value: Any, life: float | None, beside: Any) -> float | None:
+    def _look_after(
+        self, memory: Any, key: Any, value: Any, life: float | None, beside: Any
+    ) -> float | None:
         """Keep beside memory what may be given stale, or renewed early, later on.
 
         beside: the token of before the write: of two writers at once neither keeps its value.
@@ -95,8 +86,12 @@ class Writing(Removing):
         refresh = self._freshness.refresh_after(life, 0.0)
         if self._freshness.stale_for or refresh is not None:
             stale_for = self._freshness.stale_for
-            if not aside.keep(key, value, life, stale_for, refresh, 0.0, beside):
-                aside.forget(key)
+            try:
+                if not aside.keep(key, value, life, stale_for, refresh, 0.0, beside):
+                    aside.forget(key)
+            except BaseException:  # a sizeof has raised; below is the new value
+                memory._forget(key)
+                raise
             return life if refresh is None else refresh
         aside.forget(key)
         return life
@@ -247,7 +242,7 @@ class Writing(Removing):
         """Have memory keep a batch that has been stored below."""
         try:
             for key, value, life, token, beside in batch.values():
-                shown = self._look_after(key, value, life, beside)
+                shown = self._look_after(memory, key, value, life, beside)
                 if self._around:
                     memory._forget(key)
                 else:
