@@ -25,7 +25,7 @@ class _Nothing:
     """Stand below a cache in memory alone: every read is a miss, every write is done."""
 
     __slots__ = ()
-    takes_steps = False
+    takes_steps = writes_now = False
 
     async def read(self, _face: Any, memory: Any, key: Any) -> Any:
         return MISSING

@@ -328,6 +328,8 @@ class FrysCache(_Home[K, V]):
         if type(below) is not CacheManager:
             below = self._chain()
         if version is None:
+            if below.writes_now and below.write_now(key, value, life):
+                return None
             if not below.takes_steps:
                 return run_sync(below.write(SYNC, self, key, value, life))
             change = below.change_of(self, [key])

@@ -191,8 +191,11 @@ class CacheManager(Sending):
             self._look_at_journals()
         self._count_steps()
         writes: WriteBack | None = self._siblings.writes
-        differs = jitter or self._freshness.stale_for or self._freshness.refresh_ahead
-        if strategy is ConsistencyStrategy.WRITE_BACK and writes is not None and not differs:
+        self.writes_now = strategy is ConsistencyStrategy.WRITE_BACK and not (
+            jitter or self._freshness.stale_for or self._freshness.refresh_ahead
+        )
+        """Whether a write may be taken by `write_now`."""
+        if self.writes_now and writes is not None:
             forget = None if self._aside is None else self._aside.forget
             self.deposit = writes.deposit(self._code, self._next, self.wall, forget)
         self.descent = self._straight_path()
@@ -439,6 +442,7 @@ class CacheManager(Sending):
         if self._writes is not None and self._journals is not None:
             # Nothing can be put in the journal here, so the backend is written to at once.
             self._writes = self._journals = None
+            self.writes_now = False
             if self.deposit is not None:
                 self.deposit.on = False
         self._count_steps()
