@@ -196,8 +196,10 @@ def test_full_disk_refuses_and_acknowledges_nothing(tmp_path, monkeypatch):
             lambda: desk.writes.put_now(desk.code("new"), "new", 1, desk.version(), 0),
             lambda: desk.put_many({"x": 1, "y": 2}),
             lambda: desk.delete("before"),
-            lambda: desk.writes.swap(
-                desk.code("before"), "before", seen, None, 3, desk.version(), 0
+            lambda: run_sync(
+                desk.writes.change(
+                    SYNC, desk.code("before"), "before", seen, None, 3, desk.version(), 0
+                )
             ),
         ):
             desk.tier._budget = -1
@@ -360,7 +362,7 @@ def test_host_waits_for_the_disk_and_shares_the_wait(tmp_path):
     before = len(flushes)
     asyncio.run(many())
     assert len(flushes) - before <= 3
-    assert desk.writes.swap(desk.code("s"), "s", None, None, 1, desk.version(), 0)
+    assert run_sync(desk.writes.change(SYNC, desk.code("s"), "s", None, None, 1, desk.version(), 0))
     del rocks.flush_wal
     desk.flush()
     assert len(desk.backend.values) == 201

@@ -327,7 +327,7 @@ def test_swap_takes_only_what_was_seen(desk):
     code = desk.code("n")
 
     def swap(seen, record, value):
-        return desk.writes.swap(code, "n", seen, record, value, desk.version(), 0)
+        return run_sync(desk.writes.change(SYNC, code, "n", seen, record, value, desk.version(), 0))
 
     assert swap(None, None, 1)
     assert not swap(None, None, 2)
@@ -597,8 +597,8 @@ def test_decision_is_about_what_was_set_aside(tmp_path):
     code = desk.code("a")
     seen = desk.writes.find(code)
     assert desk.writes.value_of(seen) == 1
-    assert not desk.writes.swap(code, "a", None, None, 2, desk.version(), 0)
-    assert desk.writes.swap(code, "a", seen, None, 2, desk.version(), 0)
+    assert not run_sync(desk.writes.change(SYNC, code, "a", None, None, 2, desk.version(), 0))
+    assert run_sync(desk.writes.change(SYNC, code, "a", seen, None, 2, desk.version(), 0))
     assert desk.dirty("a") == 2
     assert desk.writes.dead_letters() == []
     desk.backend.poison = set()
@@ -789,13 +789,10 @@ def test_full_put_waits_and_then_says_so(tmp_path):
     with pytest.raises(Backpressure):
         desk.put_many({"x": 1, "y": 1})
     with pytest.raises(Backpressure):
-        desk.writes.swap(desk.code("z"), "z", None, None, 1, desk.version(), 0)
-    with pytest.raises(Backpressure):
-        run_sync(desk.writes.make_room(SYNC))
+        run_sync(desk.writes.change(SYNC, desk.code("z"), "z", None, None, 1, desk.version(), 0))
     desk.backend.down = False
     desk.put("more", 1)
     desk.flush()
-    run_sync(desk.writes.make_room(SYNC))
     assert desk.backend.values == {
         0: 0,
         1: 1,

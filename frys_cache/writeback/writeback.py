@@ -263,31 +263,6 @@ class WriteBack(Pending):
 
     # --- compare and set -------------------------------------------------------------------------
 
-    def swap(
-        self,
-        code: Any,
-        key: Any,
-        seen: Op | None,
-        old_record: bytes | None,
-        value: Any,
-        version: int,
-        expires_ms: int,
-    ) -> bool:
-        """Take a write if the key still is as it was read; MISSING deletes it.
-
-        seen: what `find` had returned; where that was None, old_record is what the tier had.
-        False: somebody was faster.  Raises Backpressure at once where there is no room: await
-        `make_room` before.  At level "host" it blocks until the write is on the disk.
-        """
-        taken = self._swap(self._op(code, key, value, version, expires_ms), seen, old_record)
-        if isinstance(taken, Signal):
-            self._refuse()
-        if taken and self._commit is not None:
-            signal = self._commit.join()
-            signal.wait()
-            signal.result()
-        return bool(taken)
-
     async def change(
         self,
         face: Any,
@@ -299,7 +274,11 @@ class WriteBack(Pending):
         version: int,
         expires_ms: int,
     ) -> bool:
-        """Do what `swap` does, waiting for room and the disk as `put` does."""
+        """Take a write as `put` does if the key still is as it was read; MISSING deletes it.
+
+        seen: what `find` had returned; where that was None, old_record is what the tier had.
+        False: somebody was faster.
+        """
         op = self._op(code, key, value, version, expires_ms)
         taken = await self._until_taken(face, lambda: self._swap(op, seen, old_record))
         if taken and self._commit is not None:
@@ -316,12 +295,3 @@ class WriteBack(Pending):
                 if self.find(op.code) is not None:
                     return False
             return self._take(op)
-
-    async def make_room(self, face: Any) -> None:
-        """Wait until there is room for one more; Backpressure where there is none in time."""
-
-        def room() -> Signal | None:
-            with self._dirty.lock:
-                return None if self._dirty.has_room_locked(1, 0, 0) else self._dirty.room_locked()
-
-        await self._until_taken(face, room)
